@@ -1,0 +1,228 @@
+"""The things Telepathy talks about. Frozen, keyword-only, without behaviour beyond their own fields."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+class Emotion(enum.StrEnum):
+    """The eight emotions, in the order every model output and every table uses."""
+
+    NEUTRAL = "neutral"
+    CALM = "calm"
+    HAPPY = "happy"
+    SAD = "sad"
+    ANGRY = "angry"
+    FEARFUL = "fearful"
+    DISGUST = "disgust"
+    SURPRISED = "surprised"
+
+
+class Source(enum.StrEnum):
+    """By which door a recording came in."""
+
+    UPLOAD = "upload"
+    MICROPHONE = "microphone"
+    SAMPLE = "sample"
+    API = "api"
+    STREAM = "stream"
+    BATCH = "batch"
+
+
+class Bandwidth(enum.StrEnum):
+    """How high the recording's spectrum reaches: telephone stops near 3.4 kHz."""
+
+    TELEPHONE = "telephone"
+    WIDE = "wide"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFormat:
+    """What the bytes of a recording turned out to be."""
+
+    container: str
+    codec: str
+    sample_rate_hz: int
+    """Before resampling."""
+    n_channels: int
+    """Before mixing down to mono."""
+    warnings: tuple[str, ...] = ()
+    """Plain sentences, such as that the end of the file is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityNote:
+    """One reason, in a plain sentence, to trust an answer less."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a recording is for recognising emotion."""
+
+    peak_dbfs: float
+    rms_dbfs: float
+    clipping_share: float
+    """Share of samples in runs at full scale, in [0, 1]."""
+    speech_ratio: float
+    """Share of the recording's frames that hold speech, in [0, 1]."""
+    snr_db: float
+    bandwidth: Bandwidth
+    bandwidth_hz: float
+    """Frequency below which 99 % of the energy of speech frames lies or the measured cut-off, at most 8000."""
+    notes: tuple[QualityNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Audio as uploaded or collected, whole; its bytes are kept by content hash."""
+
+    id: UUID
+    sha256: str
+    name: str
+    """As the sender called it; never used as a path."""
+    size_bytes: int
+    duration_s: float
+    format: AudioFormat
+    source: Source
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncertainty:
+    """Entropy of the mean of the forward passes, split into its two parts.
+
+    `predictive_entropy` = `expected_entropy` (aleatoric) + `mutual_information` (epistemic), all in nats.
+    """
+
+    predictive_entropy_nats: float
+    expected_entropy_nats: float
+    mutual_information_nats: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Range that holds the middle 90 % of the forward passes (5th to 95th percentile)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineWindow:
+    """What the model says about one sliding window of a long recording."""
+
+    start_s: float
+    end_s: float
+    probabilities: Mapping[Emotion, float]
+    """Mean over the forward passes; sums to 1. Empty where nobody speaks: there is no emotion to name."""
+    speech_ratio: float
+    """Share of the window's frames that hold speech, in [0, 1]."""
+    predictive_entropy_nats: float
+    """0 where nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of a recording in which one emotion stays on top."""
+
+    start_s: float
+    end_s: float
+    emotion: Emotion | None
+    """None where nobody speaks."""
+    confidence: float
+    """Mean calibrated probability of `emotion` over the windows merged here; 0 where nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one model version said about one recording."""
+
+    id: UUID
+    recording_id: UUID
+    model_version: str
+    probabilities: Mapping[Emotion, float]
+    """Mean over the forward passes; sums to 1."""
+    standard_deviations: Mapping[Emotion, float]
+    intervals: Mapping[Emotion, Interval]
+    uncertainty: Uncertainty
+    abstained: bool
+    """Whether the answer is an honest "not sure": `confidence` lies below the abstention threshold."""
+    n_passes: int
+    quality: Quality
+    segments: tuple[Segment, ...]
+    windows: tuple[TimelineWindow, ...]
+    duration_s: float
+    latency_ms: float
+    source: Source
+    created_at: datetime
+
+    @property
+    def emotion(self) -> Emotion:
+        """The emotion with the largest probability."""
+        return max(self.probabilities, key=lambda emotion: self.probabilities[emotion])
+
+    @property
+    def confidence(self) -> float:
+        """The largest calibrated probability."""
+        return self.probabilities[self.emotion]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEmotion:
+    """What the model says about the newest window of a stream."""
+
+    start_s: float
+    end_s: float
+    """Both since the stream began."""
+    probabilities: Mapping[Emotion, float]
+    """Of this window alone; sums to 1. Empty where nobody speaks."""
+    smoothed: Mapping[Emotion, float]
+    """Exponential mean over this and the windows before it. Empty where nobody speaks."""
+    uncertainty: Uncertainty | None
+    """None where nobody speaks."""
+    abstained: bool
+    """Whether the largest smoothed probability lies below the abstention threshold; False where nobody speaks."""
+    speech_ratio: float
+    """Share of the window's frames that hold speech, in [0, 1]."""
+    level_dbfs: float
+    """RMS level of the window; -120 for digital silence."""
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """The emotion with the largest smoothed probability; None where nobody speaks."""
+        return max(self.smoothed, key=lambda emotion: self.smoothed[emotion]) if self.smoothed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSummary:
+    """A whole stream in one answer."""
+
+    duration_s: float
+    speech_s: float
+    """Time in which somebody spoke."""
+    n_windows: int
+    n_windows_with_speech: int
+    probabilities: Mapping[Emotion, float]
+    """Mean over the windows, weighted by their speech ratios; empty where nobody ever spoke."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a model says of itself: data, terms, protocol, scores. Read from `card.json` beside its weights."""
+
+    name: str
+    version: str
+    """`NAME-` and the first 12 hexadecimal digits of the hash of its weights."""
+    description: str
+    emotions: tuple[Emotion, ...]
+    licence: str
+    is_commercial_use_allowed: bool
+    created_at: datetime
+    size_bytes: int

@@ -1,0 +1,343 @@
+"""The tree of errors a user can be told. Each class takes typed values and writes its own sentence.
+
+TelepathyError
+  AudioError                     the recording cannot be used
+    UnsupportedFormatError         not audio, or of a kind that is not read
+    UnsupportedSamplingError       too many channels, or too low or high a sample rate
+    EmptyAudioError                no bytes, or no samples in them
+    DamagedAudioError              looks like audio, but nothing of it can be decoded
+    ClipTooShortError              shorter than the model can judge
+    RecordingTooLongError          longer than the limit, or claims to be
+    UploadTooLargeError            more bytes than the limit
+    InvalidSamplesError            NaN or infinite samples
+    SilentAudioError               digital or near silence
+    ClippedAudioError              every sample at full scale
+    DecodeTimeoutError             decoding took longer than the deadline
+  ModelError                     the recogniser cannot answer
+    ModelNotFoundError             no such model
+    FeatureMismatchError           model and features disagree
+    DamagedModelError              its files cannot be read
+  StoreError                     the store cannot answer
+    UnknownRecordingError          no such recording
+    UnknownPredictionError         no such prediction
+    MigrationError                 the store's schema cannot be brought up to date
+  SettingError                   the configuration is wrong
+    UnknownSettingError            no such setting
+    InvalidSettingError            a setting's value is out of place
+  RequestError                   the caller asked for something impossible
+    InvalidParameterError          a parameter's value is out of place
+  BusyError                      too much to do; try again shortly
+    ShuttingDownError              the process is about to stop
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+
+class TelepathyError(Exception):
+    """Anything the user can be told: `str(error)` is a whole sentence for them."""
+
+    code = "telepathy"
+    """Stable, for programs; the same in every language and version."""
+
+
+class AudioError(TelepathyError):
+    """The recording cannot be used."""
+
+    code = "audio"
+
+
+FORMATS_READ = "WAV, FLAC, MP3, Ogg Vorbis, Opus, M4A/AAC or WebM"
+
+
+class UnsupportedFormatError(AudioError):
+    """The bytes are not audio of a kind that is read."""
+
+    code = "unsupported_format"
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"This is {found}, not a recording that can be read. Use {FORMATS_READ}.")
+        self.found = found
+
+
+class UnsupportedSamplingError(AudioError):
+    """Too many channels, or too low or high a sample rate."""
+
+    code = "unsupported_sampling"
+
+    def __init__(
+        self, n_channels: int, sample_rate_hz: int, max_channels: int, sample_rates_hz: tuple[int, int]
+    ) -> None:
+        low, high = sample_rates_hz
+        super().__init__(
+            f"The recording has {n_channels} channels at {sample_rate_hz:,} Hz; 1 to {max_channels} channels at "
+            f"{low:,} to {high:,} Hz can be read. Convert it to mono at 16,000 Hz."
+        )
+        self.n_channels = n_channels
+        self.sample_rate_hz = sample_rate_hz
+
+
+class EmptyAudioError(AudioError):
+    """There are no bytes, or no samples in them."""
+
+    code = "empty_audio"
+
+    def __init__(self, what: str = "The file is empty (0 bytes)") -> None:
+        super().__init__(f"{what}. Send a recording that holds sound.")
+
+
+class DamagedAudioError(AudioError):
+    """It looks like audio, but nothing of it can be decoded."""
+
+    code = "damaged_audio"
+
+    def __init__(self, container: str, reason: str) -> None:
+        super().__init__(
+            f"This looks like {container}, but none of it can be decoded ({reason}). "
+            "Export the recording again from its source, or send it as WAV."
+        )
+        self.container = container
+
+
+class ClipTooShortError(AudioError):
+    """Shorter than the model can judge."""
+
+    code = "clip_too_short"
+
+    def __init__(self, duration_s: float, min_duration_s: float) -> None:
+        super().__init__(
+            f"The recording lasts {duration_s:.2f} s; at least {min_duration_s:g} s are needed. "
+            "Send a longer stretch of speech; two seconds or more work best."
+        )
+        self.duration_s = duration_s
+        self.min_duration_s = min_duration_s
+
+
+class RecordingTooLongError(AudioError):
+    """Longer than the limit, or claims to be."""
+
+    code = "recording_too_long"
+
+    def __init__(self, duration_s: float, max_duration_s: float) -> None:
+        super().__init__(
+            f"The recording lasts {duration_s:,.0f} s or says so; at most {max_duration_s:,.0f} s are accepted. "
+            "Cut it into parts."
+        )
+        self.duration_s = duration_s
+        self.max_duration_s = max_duration_s
+
+
+class UploadTooLargeError(AudioError):
+    """More bytes than the limit."""
+
+    code = "upload_too_large"
+
+    def __init__(self, size_bytes: int, max_upload_mb: float, what: str = "The file") -> None:
+        super().__init__(
+            f"{what} has {size_bytes / 1e6:.1f} MB; at most {max_upload_mb:g} MB are accepted. "
+            "Send a shorter recording, or a compressed one (FLAC, MP3, Opus)."
+        )
+        self.size_bytes = size_bytes
+        self.max_upload_mb = max_upload_mb
+
+
+class InvalidSamplesError(AudioError):
+    """NaN or infinite samples."""
+
+    code = "invalid_samples"
+
+    def __init__(self, n_invalid: int, n_samples: int) -> None:
+        super().__init__(
+            f"{n_invalid:,} of {n_samples:,} samples are not numbers (NaN or infinite). "
+            "Export the recording again; valid samples lie within -1 and 1."
+        )
+        self.n_invalid = n_invalid
+
+
+class SilentAudioError(AudioError):
+    """Digital or near silence."""
+
+    code = "silent_audio"
+
+    def __init__(self, peak_dbfs: float) -> None:
+        level = "digital silence" if peak_dbfs == float("-inf") else f"a peak of {peak_dbfs:.0f} dBFS"
+        super().__init__(
+            f"The recording is silent ({level}). Check that the microphone was on and not muted; "
+            "speech peaks between -30 and -1 dBFS."
+        )
+        self.peak_dbfs = peak_dbfs
+
+
+class ClippedAudioError(AudioError):
+    """Every sample at full scale."""
+
+    code = "clipped_audio"
+
+    def __init__(self, clipping_share: float) -> None:
+        super().__init__(
+            f"{clipping_share:.0%} of the recording is clipped (stuck at full scale), so no voice is left in it. "
+            "Lower the recording level and record again."
+        )
+        self.clipping_share = clipping_share
+
+
+class DecodeTimeoutError(AudioError):
+    """Decoding took longer than the deadline."""
+
+    code = "decode_timeout"
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(
+            f"Decoding was given up after {deadline_s:g} s. Send the recording as WAV or FLAC, or a shorter part of it."
+        )
+        self.deadline_s = deadline_s
+
+
+class ModelError(TelepathyError):
+    """The recogniser cannot answer."""
+
+    code = "model"
+
+
+class ModelNotFoundError(ModelError):
+    """No such model."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, available: tuple[str, ...]) -> None:
+        known = ", ".join(available) if available else "none; make one with `make model`"
+        super().__init__(f"There is no model named {name!r}. Available: {known}.")
+        self.name = name
+        self.available = available
+
+
+class FeatureMismatchError(ModelError):
+    """Model and features disagree."""
+
+    code = "feature_mismatch"
+
+    def __init__(self, model: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"Model {model!r} expects {expected}, but the features are {found}. Use a model made by this version."
+        )
+
+
+class DamagedModelError(ModelError):
+    """A model's files cannot be read."""
+
+    code = "damaged_model"
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(
+            f"Model {model!r} cannot be used: {reason}. Restore its folder, or make it anew: `make model`."
+        )
+
+
+class StoreError(TelepathyError):
+    """The store cannot answer."""
+
+    code = "store"
+
+    def __init__(self, doing: str, reason: str) -> None:
+        super().__init__(
+            f"The store failed while {doing}: {reason}. "
+            "Check that its disk has room and that no other program holds it."
+        )
+
+
+class UnknownRecordingError(StoreError):
+    """No such recording."""
+
+    code = "unknown_recording"
+
+    def __init__(self, recording_id: UUID | str) -> None:
+        TelepathyError.__init__(self, f"There is no recording {recording_id}. It may have been deleted.")
+
+
+class UnknownPredictionError(StoreError):
+    """No such prediction."""
+
+    code = "unknown_prediction"
+
+    def __init__(self, prediction_id: UUID | str) -> None:
+        TelepathyError.__init__(self, f"There is no prediction {prediction_id}. It may have been deleted.")
+
+
+class MigrationError(StoreError):
+    """The store's schema cannot be brought up to date."""
+
+    code = "migration"
+
+    def __init__(self, reason: str) -> None:
+        TelepathyError.__init__(
+            self,
+            f"The store's schema could not be brought up to date: {reason}. "
+            "Restore the store from a backup, or use the version of Telepathy that wrote it.",
+        )
+
+
+class SettingError(TelepathyError):
+    """The configuration is wrong."""
+
+    code = "setting"
+
+
+class UnknownSettingError(SettingError):
+    """No such setting."""
+
+    code = "unknown_setting"
+
+    def __init__(self, name: str, nearest: str) -> None:
+        super().__init__(f"There is no setting {name!r}. Did you mean {nearest!r}? docs/settings.md lists them all.")
+
+
+class InvalidSettingError(SettingError):
+    """A setting's value is out of place."""
+
+    code = "invalid_setting"
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(f"The setting {name!r} is {found}; it must be {expected}.")
+
+
+class RequestError(TelepathyError):
+    """The caller asked for something impossible."""
+
+    code = "request"
+
+
+class InvalidParameterError(RequestError):
+    """A parameter's value is out of place."""
+
+    code = "invalid_parameter"
+
+    def __init__(self, name: str, found: str, expected: str) -> None:
+        super().__init__(f"The parameter {name!r} is {found}; it must be {expected}.")
+        self.name = name
+
+
+class BusyError(TelepathyError):
+    """Too much to do; try again shortly."""
+
+    code = "busy"
+
+    def __init__(self, n_waiting: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"{n_waiting} requests are already waiting for the recogniser. Try again in {retry_after_s} s."
+        )
+        self.n_waiting = n_waiting
+        self.retry_after_s = retry_after_s
+
+
+class ShuttingDownError(BusyError):
+    """The process is about to stop."""
+
+    code = "shutting_down"
+
+    def __init__(self, retry_after_s: int = 10) -> None:
+        TelepathyError.__init__(
+            self, f"Telepathy is shutting down and takes no new requests. Try again in {retry_after_s} s."
+        )
+        self.n_waiting = 0
+        self.retry_after_s = retry_after_s

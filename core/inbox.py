@@ -1,0 +1,83 @@
+"""Recordings handed in by a person who waits: each becomes an outcome, and a bad one never loses the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass
+
+from core.domain import Source
+from core.errors import AudioError, BusyError
+from core.workbench import Analysis, Workbench
+
+Progress = Callable[[float, str], None]
+"""Told how much is done, from 0 to 1, and what is being done."""
+
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """Bytes that somebody takes for a recording."""
+
+    name: str
+    data: bytes
+    sha256: str
+    """Of the bytes."""
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of an upload: an analysis, or a refusal that its sender can mend."""
+
+    name: str
+    sha256: str
+    source: Source
+    analysis: Analysis | None = None
+    refusal: AudioError | BusyError | None = None
+
+
+class Pending:
+    """An upload under way. It goes on whether or not anybody waits for it."""
+
+    def __init__(self, workbench: Workbench, upload: Upload) -> None:
+        self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
+        self._latest = (0.0, "Waiting for its turn")
+        self._future: Future[Analysis] | None = None
+        self._refusal: BusyError | None = None
+        try:
+            self._future = workbench.executor.submit(
+                workbench.analyse, upload.data, name=upload.name, source=upload.source, progress=self._remember
+            )
+        except BusyError as busy:
+            self._refusal = busy
+
+    def _remember(self, share: float, doing: str) -> None:
+        self._latest = (share, doing)
+
+    def wait(self, progress: Progress) -> Outcome:
+        """What became of it, once that is known; until then `progress` is told, by the thread that waits.
+
+        Raises
+        ------
+        ModelError, StoreError, ShuttingDownError
+            No recording would have fared better.
+        """
+        analysis: Analysis | None = None
+        refusal: AudioError | BusyError | None = self._refusal
+        while self._future is not None and analysis is None and refusal is None:
+            try:
+                analysis = self._future.result(timeout=_LOOK_EVERY_S)
+            except NotYetError:
+                progress(*self._latest)
+            except (AudioError, BusyError) as error:
+                refusal = error
+        return Outcome(name=self._name, sha256=self._sha256, source=self._source, analysis=analysis, refusal=refusal)
+
+
+def receive(data: bytes, *, name: str, source: Source) -> Upload:
+    """`data` as an upload."""
+    return Upload(name=name, data=data, sha256=hashlib.sha256(data).hexdigest(), source=source)

@@ -1,0 +1,126 @@
+"""The arrows of the architecture, read off the syntax trees, and what serving may never load."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import REPOSITORY
+
+FOLDERS = ("core", "api", "pages", "training")
+SOURCES = [
+    *sorted(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py")),
+    REPOSITORY / "app.py",
+]
+
+FORBIDDEN_LIBRARIES = {
+    "core": {"streamlit", "fastapi", "plotly", "tensorflow", "keras"},
+    "api": {"sqlalchemy", "duckdb", "tensorflow", "keras", "librosa", "streamlit"},
+    "pages": {"sqlalchemy", "duckdb", "tensorflow", "keras", "librosa", "fastapi"},
+    "app": {"sqlalchemy", "duckdb", "tensorflow", "keras", "librosa"},
+    "training": {"streamlit", "fastapi", "sqlalchemy", "duckdb"},
+}
+SQL_LIBRARIES = {"sqlalchemy", "duckdb", "duckdb_engine", "psycopg", "alembic"}
+
+OWN_PACKAGES = {"core", "api", "pages", "training", "app"}
+ARROWS = {
+    "core.domain": set(),
+    "core.errors": set(),
+    "core.identifiers": set(),
+    "core.config": {"core.errors"},
+    "core.features": {"core.domain", "core.errors", "core.config"},
+    "core.inference": {"core.domain", "core.errors", "core.config", "core.features"},
+    "core.store": {"core.domain", "core.errors", "core.identifiers"},
+    "core.evaluation": {"core.domain", "core.errors"},
+    "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
+    "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference"},
+    "core.workbench": {"core"},
+    "core.inbox": {"core"},
+    "training": {"core.features", "core.evaluation", "core.domain", "core.errors", "core.config"},
+    "api": {"core", "api"},
+    "pages": {"core", "pages"},
+    "app": {"core", "pages", "api"},
+}
+WELL_INFORMED = {
+    "core.store.__main__": {"core.config"},
+    "training.evaluate": {"core.inference"},
+    "training.bundle": {"core.inference"},
+}
+"""Modules that may know more than their package: entry points that have to find the pieces they run, and the writer of
+bundles, which names files as their reader does."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Absolute names of all modules that `path` imports, wherever in the file; `if TYPE_CHECKING` included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import; say the whole name"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+def package_of(module: str) -> str:
+    """The unit of the architecture that a module of ours belongs to: `core.features`, `api`, ..."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "core" and len(parts) > 1 else parts[0]
+
+
+def is_within(module: str, packages: set[str]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_arrow_points_the_wrong_way(path):
+    module = module_name(path)
+    package = package_of(module)
+    allowed = ARROWS.get(package, set()) | {package} | WELL_INFORMED.get(module, set())
+    ours = {name for name in imported_modules(path) if name.split(".")[0] in OWN_PACKAGES and name != "core"}
+    wrong = {name for name in ours if not is_within(name, allowed)}
+    assert not wrong, f"{module} may import {sorted(allowed)}, not {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_each_layer_keeps_to_its_libraries(path):
+    module = module_name(path)
+    forbidden = set(FORBIDDEN_LIBRARIES[module.split(".")[0]])
+    if module.startswith("core") and not module.startswith("core.store"):
+        forbidden |= SQL_LIBRARIES
+    used = {name.split(".")[0] for name in imported_modules(path)}
+    assert not used & forbidden
+
+
+def test_environment_and_secrets_are_read_in_one_place_only():
+    readers = re.compile(r"os\.environ|os\.getenv|st\.secrets")
+    found = {module_name(path) for path in SOURCES if readers.search(path.read_text())}
+    assert found <= {"core.workbench", "core.config"}, f"read settings through Settings.load: {sorted(found)}"
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules loaded in a fresh interpreter after `statement`."""
+    code = f"{statement}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_core_loads_neither_user_interface_nor_tensorflow():
+    loaded = loaded_after("import core.workbench, core.store, core.inference.recogniser, core.features.quality")
+    assert not loaded & {"streamlit", "fastapi", "plotly", "tensorflow", "keras", "shap", "parselmouth"}
+
+
+def test_api_loads_no_tensorflow():
+    assert not loaded_after("import api.application") & {"streamlit", "tensorflow", "keras", "shap", "parselmouth"}

@@ -1,0 +1,91 @@
+"""Settings: environment over file over default, and a clear sentence for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from core.config import REPOSITORY, Settings
+from core.errors import InvalidSettingError, UnknownSettingError
+
+FIELDS = dataclasses.fields(Settings)
+
+
+def test_environment_wins_over_file_and_file_over_default():
+    settings = Settings.load({"TELEPATHY_N_PASSES": "7"}, "n_passes = 9\nwindow_s = 2")
+    assert settings.n_passes == 7
+    assert settings.window_s == 2.0
+    assert settings.hop_s == Settings().hop_s
+
+
+def test_values_take_the_type_of_their_field():
+    settings = Settings.load({"TELEPATHY_DATA_DIR": "elsewhere", "TELEPATHY_HOP_S": "0.5"})
+    assert settings.data_dir == Path("elsewhere")
+    assert settings.hop_s == 0.5
+
+
+def test_other_environment_variables_are_ignored():
+    assert Settings.load({"PATH": "/bin", "N_PASSES": "3"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "toml", "nearest"),
+    [
+        ({"TELEPATHY_NPASSES": "3"}, "", "TELEPATHY_N_PASSES"),
+        ({}, "windows_s = 3", "window_s"),
+    ],
+)
+def test_unknown_key_names_the_nearest_valid_one(environ, toml, nearest):
+    with pytest.raises(UnknownSettingError, match=nearest):
+        Settings.load(environ, toml)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("n_passes", "many"),
+        ("n_passes", "1"),
+        ("n_passes", "2.5"),
+        ("abstention_confidence", "nan"),
+        ("abstention_confidence", "1.2"),
+        ("max_duration_s", "-3"),
+        ("inference_workers", "0"),
+        ("log_level", "loud"),
+        ("hop_s", "9"),
+    ],
+)
+def test_value_out_of_place_is_refused_with_what_would_be_right(name, text):
+    with pytest.raises(InvalidSettingError, match=rf"{name}.*must be"):
+        Settings.load({f"TELEPATHY_{name.upper()}": text})
+
+
+def test_truth_values_are_not_numbers():
+    with pytest.raises(InvalidSettingError, match="n_passes"):
+        Settings.load({}, "n_passes = true")
+
+
+def test_broken_file_is_refused():
+    with pytest.raises(InvalidSettingError, match=r"telepathy\.toml"):
+        Settings.load({}, "n_passes = ")
+
+
+def test_passwords_in_urls_do_not_show():
+    assert "hunter2" not in repr(Settings(store_url="postgresql+psycopg://u:hunter2@db/t"))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_each_setting_has_its_line_in_the_documentation(field):
+    documented = (REPOSITORY / "docs" / "settings.md").read_text()
+    row = re.search(rf"^\| `{field.name}` \|(.*)$", documented, re.MULTILINE)
+    assert row is not None, f"docs/settings.md lacks {field.name}"
+    default = Settings()
+    if not isinstance(getattr(default, field.name), Path) and getattr(default, field.name) != "":
+        assert f"`{getattr(default, field.name)}`" in row.group(1)
+
+
+def test_documentation_lists_no_setting_that_does_not_exist():
+    documented = (REPOSITORY / "docs" / "settings.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE)) == {field.name for field in FIELDS}

@@ -1,0 +1,41 @@
+"""Documents promise what exists: links lead somewhere, make targets are there, README opens with the two commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core.config import REPOSITORY
+
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(document: Path):
+    missing = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_readme_opens_with_the_two_commands():
+    opening = (REPOSITORY / "README.md").read_text().split("\n", 4)
+    assert opening[2].split("#")[0].split() == ["make", "run"]
+    assert opening[3].split("#")[0].split() == ["make", "test"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_make_targets_named_in_documents_exist(document: Path):
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^ {4}make (\w+)", document.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+def test_every_folder_of_ours_holds_no_path_of_one_machine():
+    texts = [
+        path for folder in ("core", "api", "pages", "training", "docs") for path in (REPOSITORY / folder).rglob("*")
+    ]
+    for path in texts:
+        if path.suffix in {".py", ".md", ".js", ".html", ".css"}:
+            assert str(REPOSITORY) not in path.read_text(), path

@@ -1,0 +1,88 @@
+"""What becomes of what is handed in: the one who waits is told, and mistakes end where they belong."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from core.domain import Source
+from core.errors import BusyError, EmptyAudioError, StoreError
+from core.inbox import Pending, receive
+from core.inference.executor import InferenceExecutor
+
+UPLOAD = receive(b"sound", name="clip.wav", source=Source.UPLOAD)
+
+
+@pytest.fixture
+def executor():
+    opened = InferenceExecutor(n_workers=1, n_queue=1)
+    yield opened
+    opened.shutdown(deadline_s=5)
+
+
+def workbench(executor, analyse):
+    """Nothing but what an inbox asks of a workbench."""
+    return SimpleNamespace(executor=executor, analyse=analyse)
+
+
+def test_an_upload_knows_its_content():
+    assert UPLOAD.sha256 == "dd29442deca69f52c50006b831cb216edf78a7da33748f0a80ff19f2ebe57ecd"
+    assert receive(b"sound", name="other.wav", source=Source.MICROPHONE).sha256 == UPLOAD.sha256
+
+
+def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
+    asked = {}
+
+    def analyse(data, *, name, source, progress):
+        asked.update(data=data, name=name, source=source)
+        return "an analysis"
+
+    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+    assert (outcome.analysis, outcome.refusal, outcome.name) == ("an analysis", None, "clip.wav")
+    assert asked == {"data": b"sound", "name": "clip.wav", "source": Source.UPLOAD}
+
+
+def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
+    goes_on, told = threading.Event(), []
+
+    def analyse(data, *, name, source, progress):
+        progress(0.4, "Recognising")
+        assert goes_on.wait(10)
+        return "an analysis"
+
+    def tell(share, doing):
+        told.append((share, doing, threading.current_thread() is threading.main_thread()))
+        if doing == "Recognising":
+            goes_on.set()
+
+    Pending(workbench(executor, analyse), UPLOAD).wait(tell)
+    assert told[-1] == (0.4, "Recognising", True)
+
+
+def test_a_recording_that_cannot_be_used_is_a_refusal(executor):
+    def analyse(*_args, **_given):
+        raise EmptyAudioError
+
+    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+    assert outcome.analysis is None
+    assert isinstance(outcome.refusal, EmptyAudioError)
+
+
+def test_a_failing_store_is_nobodys_recordings_fault(executor):
+    def analyse(*_args, **_given):
+        raise StoreError("appending predictions", "the disk is full")
+
+    with pytest.raises(StoreError):
+        Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+
+
+def test_too_much_to_do_is_a_refusal_too(executor):
+    goes_on = threading.Event()
+    busy = workbench(executor, lambda *_args, **_given: goes_on.wait(10))
+    waiting = [Pending(busy, UPLOAD), Pending(busy, UPLOAD)]
+    refused = Pending(busy, UPLOAD).wait(lambda *_: None)
+    goes_on.set()
+    assert isinstance(refused.refusal, BusyError)
+    assert all(pending.wait(lambda *_: None).analysis is True for pending in waiting)
