@@ -1,0 +1,1 @@
+"""What leaves the store as a file."""

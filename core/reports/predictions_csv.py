@@ -1,0 +1,92 @@
+"""Predictions as CSV (RFC 4180), UTF-8 with a byte order mark so that spreadsheets read names right."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from core.domain import Emotion
+from core.store.engine import Store
+from core.store.predictions import (
+    EVERYTHING,
+    MAX_PAGE_ROWS,
+    PredictionFilter,
+    PredictionOrder,
+    PredictionRow,
+    select_predictions,
+)
+
+COLUMNS = (
+    "id",
+    "created_at",
+    "recording_name",
+    "recording_id",
+    "source",
+    "duration_s",
+    "emotion",
+    "confidence",
+    "abstained",
+    *(f"probability_{emotion}" for emotion in Emotion),
+    "predictive_entropy_nats",
+    "expected_entropy_nats",
+    "mutual_information_nats",
+    "model_version",
+    "n_passes",
+    "latency_ms",
+)
+BYTE_ORDER_MARK = "\ufeff"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets run a cell that begins so as a formula (OWASP, "CSV injection")."""
+
+
+def predictions_csv(
+    store: Store, *, filter: PredictionFilter = EVERYTHING, order: PredictionOrder = PredictionOrder.NEWEST
+) -> Iterator[str]:
+    """All predictions that `filter` lets through, a thousand at a time: first the header, then blocks of lines."""
+    yield BYTE_ORDER_MARK + _lines([COLUMNS])
+    cursor: str | None = None
+    while True:
+        page = select_predictions(store, filter=filter, limit=MAX_PAGE_ROWS, cursor=cursor, order=order)
+        yield _lines([_cells(row) for row in page.items])
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def without_formula(text: str) -> str:
+    """`text` with an apostrophe before it where a spreadsheet would run it.
+
+    Examples
+    --------
+    >>> without_formula('=HYPERLINK("http://example.org")'), without_formula("anger.wav")
+    ('\\'=HYPERLINK("http://example.org")', 'anger.wav')
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _cells(row: PredictionRow) -> tuple[object, ...]:
+    return (
+        row.id,
+        row.created_at.isoformat(),
+        without_formula(row.recording_name),
+        row.recording_id,
+        row.source.value,
+        row.duration_s,
+        row.emotion.value,
+        row.confidence,
+        str(row.abstained).lower(),
+        *(row.probabilities.get(emotion, "") for emotion in Emotion),
+        row.uncertainty.predictive_entropy_nats,
+        row.uncertainty.expected_entropy_nats,
+        row.uncertainty.mutual_information_nats,
+        without_formula(row.model_version),
+        row.n_passes,
+        row.latency_ms,
+    )
+
+
+def _lines(rows: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,264 @@
+"""Opening the store, bringing its schema up to date, and the one way to a transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import duckdb
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
+
+from core.errors import InvalidSettingError, MigrationError, StoreError
+from core.store.duckdb_dialect import connect_file, create_file_engine, insert_by_column
+from core.store.schema import recordings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_310_845_120_660
+"""PostgreSQL advisory lock held while migrating; any number nobody else uses."""
+
+_alembic_lock = threading.Lock()
+"""Alembic hands its context to migration scripts through a module global: one migration at a time per process."""
+
+
+class Store:
+    """An open store: DuckDB file or PostgreSQL. Safe to share between threads; close it once, at the end."""
+
+    def __init__(self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str) -> None:
+        self._engine = engine
+        self._root = root
+        self._change = threading.Condition()
+        self._n_under_way = 0
+        self._is_closed = False
+        self._is_abandoned = False
+        self.name = name
+        """Where it is, without password."""
+
+    @property
+    def backend(self) -> str:
+        """`duckdb` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @contextlib.contextmanager
+    def transaction(self, doing: str) -> Iterator[Connection]:
+        """A connection inside one transaction: committed at the end, rolled back on any exception.
+
+        Raises
+        ------
+        StoreError
+            The database refused; `doing` says in the sentence what it was asked for, and the cause is chained.
+        """
+        with self._speaking_plainly(doing), self._engine.begin() as connection:
+            yield connection
+
+    def append(self, doing: str, *batches: tuple[Table, Sequence[Mapping[str, object]]]) -> None:
+        """Append all rows to their tables, or none; on the disk once this returns. Raises like `transaction`."""
+        with self.transaction(doing) as connection:
+            for table, rows in batches:
+                if self.backend == "duckdb" and len(rows) > 1:
+                    connection.execute(insert_by_column(table, rows))
+                elif rows:
+                    connection.execute(table.insert(), rows)
+
+    def require_writable(self) -> None:
+        """Write a row and take it back. Raises StoreError when the store cannot be written."""
+        texts = {column.name: "" for column in recordings.columns}
+        numbers = {"size_bytes": 0, "duration_s": 0.0, "sample_rate_hz": 0, "n_channels": 0}
+        times = {"created_at": datetime.now(UTC)}
+        row = texts | numbers | times | {"id": uuid4(), "sha256": str(uuid4())}
+        with self._speaking_plainly("checking that it can be written"), self._engine.connect() as connection:
+            connection.execute(recordings.insert().values(row))
+            connection.rollback()
+
+    @contextlib.contextmanager
+    def _speaking_plainly(self, doing: str) -> Iterator[None]:
+        with self._change:
+            if self._is_closed:
+                raise StoreError(doing, "it has been closed")
+            self._n_under_way += 1
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+                raise  # a value that no column takes, such as a time without zone: a mistake in the program
+            raise StoreError(doing, reason(error)) from error
+        finally:
+            with self._change:
+                self._n_under_way -= 1
+                self._change.notify_all()
+                is_last = self._is_abandoned and self._n_under_way == 0
+            if is_last:
+                self._let_go()
+
+    def close(self, *, deadline_s: float = 5.0) -> None:
+        """Let transactions under way end, write everything to its final place and let go of the file.
+
+        Nothing new begins meanwhile. Transactions that outlast the deadline still end, and the last of them lets go.
+        A second call does nothing.
+        """
+        with self._change:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._is_abandoned = not self._change.wait_for(lambda: self._n_under_way == 0, deadline_s)
+            if self._is_abandoned:
+                return
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._engine.dispose()
+        if self._root is not None:
+            with contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
+                # On a full disk this fails, and what is committed stays in the write-ahead log.
+                self._root.execute("CHECKPOINT")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def reason(error: Exception) -> str:
+    """The first line of what the database said, as part of a sentence."""
+    said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+    return said.strip().split("\n")[0].rstrip(".") or type(error).__name__
+
+
+def open_store(url_or_path: str | Path, *, migrates: bool = True) -> Store:
+    """Open the store and bring its schema up to date; or, when `migrates` is false, open only what is there.
+
+    `url_or_path` is the path of a DuckDB file, `duckdb:///PATH`, or `postgresql+psycopg://USER@HOST/DATABASE`.
+
+    Raises
+    ------
+    StoreError
+        It cannot be opened: another process holds the DuckDB file, the server does not answer.
+    MigrationError
+        Its schema is newer than this code, or a migration failed; the store is left as it was.
+    InvalidSettingError
+        The URL is of no kind that is known.
+    """
+    url = _url(url_or_path)
+    store = _open_duckdb(url, creates=migrates) if url.drivername == "duckdb" else _open_postgresql(url)
+    if migrates:
+        try:
+            migrate(store)
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def _url(url_or_path: str | Path) -> URL:
+    text = str(url_or_path)
+    expected = "a path, duckdb:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
+    if isinstance(url_or_path, Path) or "://" not in text:
+        return URL.create("duckdb", database=text)
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise InvalidSettingError("store_url", "no URL", expected) from error
+    if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername == "duckdb" and url.database:
+        return url
+    raise InvalidSettingError("store_url", repr(url.render_as_string(hide_password=True)), expected)
+
+
+def _open_duckdb(url: URL, *, creates: bool) -> Store:
+    path = Path(url.database or "")
+    if not creates and not path.exists():
+        raise StoreError(f"opening {path}", "there is no such file; `python -m core.store migrate` makes it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        root = connect_file(path)
+    except (duckdb.Error, OSError) as error:
+        raise StoreError(f"opening {path}", _opening_reason(error)) from error
+    return Store(create_file_engine(root), root, str(path))
+
+
+def _opening_reason(error: Exception) -> str:
+    if "lock" not in str(error).lower():
+        return reason(error)
+    holder = re.search(r"PID (\d+)", str(error))
+    who = f"process {holder[1]}" if holder else "another process"
+    return f"{who} holds the lock on this file, and DuckDB lets one process at a time open it"
+
+
+def _open_postgresql(url: URL) -> Store:
+    engine = create_engine(url, pool_size=8, max_overflow=56, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    name = url.render_as_string(hide_password=True)
+    try:
+        with engine.connect():
+            pass
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise StoreError(f"opening {name}", reason(error)) from error
+    return Store(engine, None, name)
+
+
+def select_schema_version(store: Store) -> str | None:
+    """The last migration the store has seen; None for an empty store."""
+    with store.transaction("reading its schema version") as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def require_current_schema(store: Store) -> None:
+    """Raises StoreError unless the store's schema is the one this code was written for."""
+    found, wanted = select_schema_version(store), _scripts(MIGRATIONS)[1].get_current_head()
+    if found != wanted:
+        raise StoreError(
+            "checking its schema",
+            f"it is at version {found or 'none'} and this code needs {wanted}; run `python -m core.store migrate`",
+        )
+
+
+def _scripts(migrations: Path) -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config, ScriptDirectory.from_config(config)
+
+
+def migrate(store: Store, *, migrations: Path = MIGRATIONS) -> None:
+    """Bring the schema up to date, in one transaction: all of it or nothing. Safe to call at any time, by anyone.
+
+    Raises
+    ------
+    MigrationError
+        The schema is newer than this code, or a migration failed; the store is left as it was.
+    """
+    config, scripts = _scripts(migrations)
+    head = scripts.get_current_head()
+
+    def missing_steps(current: object, context: MigrationContext) -> object:
+        return scripts._upgrade_revs("head", current)  # type: ignore[arg-type]
+
+    try:
+        with _alembic_lock, store.transaction("bringing its schema up to date") as connection:
+            if store.backend == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+            if MigrationContext.configure(connection).get_current_revision() == head:
+                return
+            with EnvironmentContext(config, scripts, fn=missing_steps) as environment:
+                environment.configure(connection=connection)
+                environment.run_migrations()
+    except CommandError as error:
+        raise MigrationError(f"it was written by another version ({error})") from error
+    except StoreError as error:
+        raise MigrationError(reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)) from error

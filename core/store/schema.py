@@ -1,0 +1,96 @@
+"""The tables. A change here needs a migration beside it in migrations/versions (a test compares the two)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
+from sqlalchemy.engine import Dialect
+
+from core.domain import Emotion
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, kept as UTC without zone: what both databases truncate to hours and days alike."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("container", Text, nullable=False),
+    Column("codec", Text, nullable=False),
+    Column("sample_rate_hz", Integer, nullable=False),
+    Column("n_channels", Integer, nullable=False),
+    Column("format_warnings", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+
+def probability_column(emotion: Emotion) -> str:
+    """The name of the column that keeps the probability of `emotion`."""
+    return f"probability_{emotion}"
+
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("recording_id", Uuid, ForeignKey(recordings.c.id), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("emotion", Text, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("abstained", Boolean, nullable=False),
+    Column("predictive_entropy_nats", Double, nullable=False),
+    Column("expected_entropy_nats", Double, nullable=False),
+    Column("mutual_information_nats", Double, nullable=False),
+    *(Column(probability_column(emotion), Double) for emotion in Emotion),
+    Column("n_passes", Integer, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("latency_ms", Double, nullable=False),
+)
+
+prediction_details = Table(
+    "prediction_details",
+    metadata,
+    Column("prediction_id", Uuid, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("timeline", Text, nullable=False),
+)
+"""What only the whole prediction shows. Apart, since PostgreSQL reads rows whole: counting 100,000 predictions reads
+23 MB like this and 187 MB otherwise."""
