@@ -1,0 +1,88 @@
+"""A session takes samples on one thread, answers on another, and gives the whole sound back."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.errors import InvalidParameterError
+from core.inference.live import LiveOptions, LiveStream
+from core.inference.live_session import LiveSession
+from core.inference.recogniser import Recogniser
+from tests.bundles import TINY
+from tests.sounds import voice
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    return Recogniser.open(TINY)
+
+
+def options(sample_rate: int) -> LiveOptions:
+    return LiveOptions(sample_rate_hz=sample_rate)
+
+
+def speak(session: LiveSession, samples: np.ndarray) -> None:
+    for first in range(0, len(samples), 320):
+        session.push(samples[first : first + 320], RATE)
+
+
+def test_answers_are_those_of_the_stream_and_the_sound_is_whole(recogniser, tmp_path):
+    samples = voice(seconds=3.0)
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    speaking = threading.Thread(target=speak, args=(session, samples))
+    speaking.start()
+    speaking.join()
+    sound, rate = soundfile.read(io.BytesIO(session.finish()), dtype="float32")
+    assert rate == RATE
+    assert sound == pytest.approx(samples, abs=1 / 32_000)
+    assert session.events == LiveStream(recogniser, options(RATE)).push(samples)
+    assert session.duration_s == pytest.approx(3.0)
+    assert session.n_lost == 0
+
+
+def test_discarded_session_stops_its_thread(recogniser, tmp_path):
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    speak(session, voice(seconds=1.0))
+    session.discard()
+    session.discard()
+    assert not session._worker.is_alive()
+
+
+def test_session_that_nobody_begins_has_no_thread(recogniser, tmp_path):
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    assert session._worker is None
+    assert session.finish() is None
+
+
+def test_session_left_behind_ends_by_itself(recogniser, tmp_path):
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path, idle_s=0.2)
+    speak(session, voice(seconds=1.0))
+    session._worker.join(timeout=10)
+    assert not session._worker.is_alive()
+    assert session.finish() is None
+
+
+def test_reader_is_told_why_a_session_failed(recogniser, tmp_path):
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    session.push(np.zeros(320, np.float32), 4_000)
+    session._worker.join(timeout=10)
+    with pytest.raises(InvalidParameterError, match="sample_rate"):
+        _ = session.events
+
+
+def test_frames_beyond_what_may_wait_are_counted(recogniser, monkeypatch, tmp_path):
+    blocked = threading.Event()
+    monkeypatch.setattr(LiveStream, "push", lambda self, samples: blocked.wait(5) and [])
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    for _ in range(1_600):
+        session.push(np.zeros(320, np.float32), RATE)
+    assert session.n_lost >= 99
+    blocked.set()
+    session.discard()
