@@ -1,0 +1,93 @@
+"""Heads learn, masks are inputs, and LiteRT gives what Keras gives."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from training.calibrate import fit_temperature, mean_probabilities, pass_logits
+from training.export import LiteEncoder, NumberFormat, export_encoder, export_head
+from training.heads import Embedder, HeadPlan, missing_emotions, pool, predict_logits, train_head
+from training.whisper import build_encoder
+
+PLAN = HeadPlan(width=16, n_members=2, n_epochs=15, learning_rate=1e-2, batch_size=32)
+
+
+def _clusters(n_clips: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 8, n_clips)
+    centres = generator.normal(0, 3, (8, 12))
+    return (centres[labels] + generator.normal(0, 1, (n_clips, 12))).astype(np.float32), labels
+
+
+def test_a_head_learns_what_can_be_told_apart() -> None:
+    embeddings, labels = _clusters()
+    head = train_head([embeddings, embeddings], labels, ["A"] * len(labels), plan=PLAN)
+    assert (predict_logits(head, embeddings).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_passes_differ_and_their_seed_decides() -> None:
+    embeddings, labels = _clusters()
+    head = train_head([embeddings], labels, ["A"] * len(labels), plan=PLAN)
+    first = pass_logits(head, embeddings[:5], dropout_rates=(0.2, 0.5), n_passes=3, seed=1)
+    np.testing.assert_array_equal(
+        first, pass_logits(head, embeddings[:5], dropout_rates=(0.2, 0.5), n_passes=3, seed=1)
+    )
+    assert first.shape == (3, 5, 8)
+    assert np.abs(first[0] - first[1]).max() > 1e-3
+
+
+def test_temperature_brings_confidence_to_accuracy() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(0, 2, (4_000, 8))
+    shares = np.exp(truth) / np.exp(truth).sum(axis=1, keepdims=True)
+    labels = np.array([generator.choice(8, p=row) for row in shares])
+    overconfident = (3 * truth).astype(np.float32)[None]
+    temperature = fit_temperature(overconfident, labels)
+    assert temperature == pytest.approx(3, abs=0.15)
+    confidence = mean_probabilities(overconfident, temperature=temperature).max(axis=1).mean()
+    assert confidence == pytest.approx((truth.argmax(axis=1) == labels).mean(), abs=0.02)
+
+
+def test_an_emotion_that_a_corpus_lacks_is_found() -> None:
+    missing = missing_emotions(["A", "A", "B"], np.array([0, 2, 7]))
+    assert np.flatnonzero(missing["A"] == 0).tolist() == [0, 2]
+    assert np.flatnonzero(missing["B"] == 0).tolist() == [7]
+
+
+def test_pooling_is_mean_and_deviation_over_a_clip_without_its_padding() -> None:
+    frames = np.random.default_rng(0).normal(0, 1, (1, 10, 4)).astype(np.float32)
+    mask = np.array([[1] * 6 + [0] * 4], np.float32)
+    pooled = pool([frames, frames], mask)
+    expected = np.concatenate([frames[0, :6].mean(axis=0), frames[0, :6].std(axis=0)])
+    np.testing.assert_allclose(pooled[0], expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    encoder = build_encoder(1, width=128, n_heads=2)
+    return Embedder(encoder, np.zeros(256, np.float32), np.ones(256, np.float32))
+
+
+@pytest.mark.parametrize(("number_format", "tolerance"), [("float32", 1e-3), ("float16", 0.02), ("int8", 0.3)])
+def test_litert_gives_what_keras_gives_at_any_length(
+    embedder: Embedder, number_format: str, tolerance: float, tmp_path: Path
+) -> None:
+    export_encoder(embedder, tmp_path / "encoder.tflite", number_format=NumberFormat(number_format))
+    lite = LiteEncoder(tmp_path / "encoder.tflite")
+    for n_frames in (31, 120, 64):
+        mel = np.random.default_rng(n_frames).normal(0, 0.4, (n_frames, 80)).astype(np.float32)
+        np.testing.assert_allclose(lite.embed(mel), embedder(mel[None])[0], atol=tolerance)
+
+
+def test_the_exported_head_takes_masks_for_many_passes_at_once(tmp_path: Path) -> None:
+    embeddings, labels = _clusters()
+    head = train_head([embeddings], labels, ["A"] * len(labels), plan=PLAN)
+    export_head(head, tmp_path / "head.tflite", n_dims=12, number_format=NumberFormat.FLOAT32)
+    serve = Interpreter(str(tmp_path / "head.tflite")).get_signature_runner()
+    mask_0 = np.random.default_rng(0).integers(0, 2, (30, 12)).astype(np.float32)
+    mask_1 = np.random.default_rng(1).integers(0, 2, (30, 32)).astype(np.float32) * 2
+    repeated = np.repeat(embeddings[:1], 30, axis=0)
+    given = serve(embedding=repeated, mask_0=mask_0, mask_1=mask_1)["logits"]
+    np.testing.assert_allclose(given, head(repeated, mask_0, mask_1), atol=1e-4)

@@ -1,0 +1,1 @@
+"""Programs that make models, read top to bottom; the only place that imports tensorflow."""

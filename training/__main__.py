@@ -1,0 +1,52 @@
+"""`python -m training`: make, judge and compare models. What needs tensorflow is imported only when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training import compare_commands, corpora_commands
+from training.errors import TrainingError
+from training.evaluate import card_command, cross_corpus_command, evaluate_command, models_command
+from training.splits import splits_command
+
+SHARED = Path("..") / "shared"
+
+app = typer.Typer(help="Make, judge and compare the models of Telepathy.", no_args_is_help=True, add_completion=False)
+app.add_typer(corpora_commands.app, name="corpora")
+app.add_typer(compare_commands.app, name="compare")
+app.command("splits")(splits_command)
+app.command("evaluate")(evaluate_command)
+app.command("cross-corpus")(cross_corpus_command)
+app.command("card")(card_command)
+app.command("models")(models_command)
+
+
+@app.command("train")
+def train_command(
+    manifest: Annotated[Path, typer.Option(help="Manifest of the recordings.")] = SHARED / "corpora" / "manifest.csv",
+    audio: Annotated[Path, typer.Option(help="Folder that the manifest's paths begin in.")] = SHARED / "corpora",
+    teacher: Annotated[Path, typer.Option(help="Weights of Whisper tiny.en's encoder.")] = SHARED
+    / "encoders"
+    / "whisper-tiny.en-encoder.npz",
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints, caches and figures.")] = Path(
+        "data/runs/telepathy"
+    ),
+    models: Annotated[Path, typer.Option(help="Folder that the models are written into.")] = Path("data/models"),
+    model: Annotated[str, typer.Option(help="telepathy, telepathy-commercial or all.")] = "all",
+) -> None:
+    """Make the committed models from the corpora. Stopped or killed, the same command goes on where it was."""
+    from training.train import Places, make_models
+
+    try:
+        make_models(Places(manifest=manifest, audio=audio, teacher=teacher, run=run, models=models), model=model)
+    except TrainingError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()

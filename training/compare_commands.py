@@ -1,0 +1,82 @@
+"""`python -m training compare`: networks, or augmentations, side by side under one small budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+app = typer.Typer(
+    help="Train networks or augmentations side by side under one small budget, and tabulate them.", no_args_is_help=True
+)
+
+ManifestOption = Annotated[Path, typer.Option(help="Manifest of the recordings.")]
+AudioOption = Annotated[Path, typer.Option(help="Folder that the manifest's paths begin in.")]
+CacheOption = Annotated[Path, typer.Option(help="Folder of decoded recordings; shared with `train`.")]
+RunOption = Annotated[Path, typer.Option(help="Folder for checkpoints, logs and tables.")]
+TrainingOption = Annotated[int, typer.Option(min=32, help="Recordings drawn for training.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs per trial.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of every draw but the splits', which is 0.")]
+NetworkOption = Annotated[str, typer.Option(help="bilstm, convolutional, transformer, or linear (takes seconds).")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="Threads for training; 0 takes every core.")]
+
+_CORPORA = Path("..") / "shared" / "corpora"
+_CACHE = Path("data/runs/telepathy/cache")
+_RUN = Path("data/runs/compare")
+
+
+@app.command("networks")
+def networks_command(
+    manifest: ManifestOption = _CORPORA / "manifest.csv",
+    audio: AudioOption = _CORPORA,
+    cache: CacheOption = _CACHE,
+    run: RunOption = _RUN,
+    n_training: TrainingOption = 2_000,
+    n_epochs: EpochsOption = 6,
+    seed: SeedOption = 0,
+    n_threads: ThreadsOption = 0,
+) -> None:
+    """Train every network on the 80/10/10 split and on one speaker-independent fold, and print the table."""
+    from training.compare import Budget, Places, compare_networks, networks_table
+
+    _limit_threads(n_threads)
+    rows = compare_networks(
+        Places(manifest=manifest, audio=audio, cache=cache, run=run),
+        budget=Budget(n_training=n_training, n_epochs=n_epochs, seed=seed),
+    )
+    Console().print(Markdown(networks_table(rows)))
+
+
+@app.command("augmentations")
+def augmentations_command(
+    manifest: ManifestOption = _CORPORA / "manifest.csv",
+    audio: AudioOption = _CORPORA,
+    cache: CacheOption = _CACHE,
+    run: RunOption = _RUN,
+    n_training: TrainingOption = 2_000,
+    n_epochs: EpochsOption = 6,
+    seed: SeedOption = 0,
+    network: NetworkOption = "convolutional",
+    n_threads: ThreadsOption = 0,
+) -> None:
+    """Train one network with none, each one, all, and all but one augmentation, and print the table."""
+    from training.compare import Budget, Places, compare_augmentations
+
+    _limit_threads(n_threads)
+    table = compare_augmentations(
+        Places(manifest=manifest, audio=audio, cache=cache, run=run),
+        budget=Budget(n_training=n_training, n_epochs=n_epochs, seed=seed),
+        network=network,
+    )
+    Console().print(Markdown(table))
+
+
+def _limit_threads(n_threads: int) -> None:
+    import tensorflow as tf
+
+    if n_threads:
+        tf.config.threading.set_intra_op_parallelism_threads(n_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
