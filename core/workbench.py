@@ -1,0 +1,356 @@
+"""Composition: store, recordings, models and executor, opened once per process, and the one way through them all."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from core.config import Settings, settings_of_this_machine
+from core.domain import Prediction, Quality, Recording, Source
+from core.errors import ModelError, ShuttingDownError, StoreError
+from core.features.audio import DecodedAudio, DecodeLimits, decode
+from core.features.quality import measure_quality
+from core.identifiers import new_id
+from core.inference.executor import InferenceExecutor
+from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
+from core.inference.registry import find_model
+from core.inference.stages import StageTimer
+from core.store.engine import Store, open_store
+from core.store.predictions import insert_prediction
+from core.store.recording_files import RecordingFiles
+from core.store.recordings import insert_recording
+
+log = structlog.get_logger(__name__)
+
+MAX_OPEN_MODELS = 3
+"""More are closed, the one unused longest first: each takes a few times its size in memory."""
+_DECODED, _MEASURED, _RECOGNISED = 0.1, 0.15, 0.95
+"""How far an analysis is after each of its stages, for whoever watches; a guess, since recordings differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What became of a recording."""
+
+    recording: Recording
+    prediction: Prediction
+    stage_durations_s: Mapping[str, float]
+    """Wall time by stage: decode, quality, speech, log_mel, encoder, passes, timeline, store.
+
+    `store` is what remains once the answer is known: most of a recording is written before.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadinessCheck:
+    """Whether one thing that predictions need is there."""
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+class Workbench:
+    """Everything a process needs to answer. Safe to share between threads; close it once, at the end."""
+
+    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles) -> None:
+        self.settings = settings
+        self.store = store
+        self.recording_files = recording_files
+        self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
+        self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
+        """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
+        self.on_analysis: Callable[[Analysis], None] | None = None
+        """Told of every analysis once it is stored, by the thread that made it."""
+        self._models: OrderedDict[str, Recogniser] = OrderedDict()
+        self._models_changing = threading.Lock()
+        self._model_opening = threading.Lock()
+        self._changed = threading.Condition()
+        self._n_active = 0
+        self._is_closed = False
+
+    def recogniser(self, name: str | None = None) -> Recogniser:
+        """The model called `name`, or the one of the settings; opened when it is first asked for.
+
+        Raises
+        ------
+        ModelNotFoundError
+            There is no such model.
+        DamagedModelError, FeatureMismatchError
+            It cannot be used.
+        """
+        name = name or self.settings.model
+        known = self._opened_model(name)
+        if known is not None:
+            return known
+        with self._model_opening:
+            known = self._opened_model(name)
+            if known is not None:
+                return known
+            opened = Recogniser.open(
+                find_model(self.settings.models_dir, name), n_interpreters=self.settings.inference_workers
+            )
+            with self._models_changing:
+                self._models[name] = opened
+                if len(self._models) > MAX_OPEN_MODELS:
+                    self._models.popitem(last=False)
+            return opened
+
+    def _opened_model(self, name: str) -> Recogniser | None:
+        with self._models_changing:
+            if name not in self._models:
+                return None
+            self._models.move_to_end(name)
+            return self._models[name]
+
+    def analyse(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        source: Source,
+        n_passes: int | None = None,
+        timeline: bool | None = None,
+        model: str | None = None,
+        progress: Progress | None = None,
+    ) -> Analysis:
+        """Decode a recording, measure its quality, recognise its emotion, store both; in the calling thread.
+
+        Once this returns, the recording and its prediction are safe on disk. The recording is written while it is
+        recognised; should that fail, it is kept without a prediction.
+
+        Parameters
+        ----------
+        data
+            A whole file of any kind that is read.
+        name
+            As its sender calls it.
+        source
+            The door it came in by.
+        n_passes, model
+            None for those of the settings.
+        timeline
+            Whether to give windows and segments; None for recordings longer than one window.
+        progress
+            Told how far it is; called from this thread.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be used.
+        ModelError
+            The model cannot.
+        InvalidParameterError
+            `n_passes` is out of place.
+        StoreError
+            The answer could not be kept.
+        ShuttingDownError
+            The workbench has been closed.
+        """
+        with self._counted():
+            timer = StageTimer()
+            tell = progress or _tell_nobody
+            started_s = time.perf_counter()
+            recogniser = self.recogniser(model)
+            n_passes = self.settings.n_passes if n_passes is None else n_passes
+            require_passes(n_passes)
+            tell(0.0, "Decoding")
+            with timer.stage("decode"):
+                audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
+            kept = self._keepers.submit(self._keep, data, audio, name=name, source=source)
+            tell(_DECODED, "Measuring quality")
+            with timer.stage("quality"):
+                quality = measure_quality(
+                    audio.waveform,
+                    source_sample_rate_hz=audio.format.sample_rate_hz,
+                    clipping_share=audio.clipping_share,
+                )
+            tell(_MEASURED, "Recognising")
+            recognition = recogniser.recognise(
+                audio.waveform,
+                n_passes=n_passes,
+                seed=self.settings.seed,
+                window_s=self.settings.window_s,
+                hop_s=self.settings.hop_s,
+                abstention_confidence=self.settings.abstention_confidence,
+                timeline=timeline,
+                progress=lambda share, doing: tell(_MEASURED + share * (_RECOGNISED - _MEASURED), doing),
+                timer=timer,
+            )
+            latency_ms = (time.perf_counter() - started_s) * 1e3
+            tell(_RECOGNISED, "Storing")
+            with timer.stage("store"):
+                recording = kept.result()
+                prediction = insert_prediction(
+                    self.store,
+                    prediction=_prediction(
+                        recognition, recording=recording, quality=quality, source=source, latency_ms=latency_ms
+                    ),
+                )
+            analysis = Analysis(
+                recording=recording,
+                prediction=prediction,
+                stage_durations_s={stage: spent_ms / 1e3 for stage, spent_ms in timer.milliseconds.items()},
+            )
+            if self.on_analysis is not None:
+                self.on_analysis(analysis)
+            tell(1.0, "Done")
+            return analysis
+
+    def _keep(self, data: bytes, audio: DecodedAudio, *, name: str, source: Source) -> Recording:
+        return insert_recording(
+            self.store,
+            recording=Recording(
+                id=new_id(),
+                sha256=self.recording_files.write(data),
+                name=name,
+                size_bytes=len(data),
+                duration_s=audio.waveform.duration_s,
+                format=audio.format,
+                source=source,
+                created_at=datetime.now(UTC),
+            ),
+        )
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Have `close` wait for what happens inside."""
+        with self._changed:
+            if self._is_closed:
+                raise ShuttingDownError
+            self._n_active += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_active -= 1
+                self._changed.notify_all()
+
+    def readiness(self) -> list[ReadinessCheck]:
+        """Whether model, store and disk are there; each with a sentence for the operator."""
+        return [self._check_model(), self._check_store(), self._check_disk()]
+
+    def _check_model(self) -> ReadinessCheck:
+        try:
+            version = self.recogniser().card.version
+        except ModelError as error:
+            return ReadinessCheck(name="model", ok=False, sentence=str(error))
+        return ReadinessCheck(name="model", ok=True, sentence=f"Model {version} is loaded.")
+
+    def _check_store(self) -> ReadinessCheck:
+        try:
+            self.store.require_writable()
+        except StoreError as error:
+            return ReadinessCheck(name="store", ok=False, sentence=str(error))
+        return ReadinessCheck(name="store", ok=True, sentence=f"The store at {self.store.name} can be written.")
+
+    def _check_disk(self) -> ReadinessCheck:
+        needed_mb = self.settings.min_free_disk_mb
+        try:
+            free_mb = shutil.disk_usage(self.settings.data_dir).free / 1e6
+        except OSError as error:
+            return ReadinessCheck(name="disk", ok=False, sentence=f"The data folder cannot be read: {error.strerror}.")
+        sentence = f"{free_mb:,.0f} MB are free; {needed_mb:,.0f} MB are needed."
+        return ReadinessCheck(name="disk", ok=free_mb >= needed_mb, sentence=sentence)
+
+    def close(self) -> None:
+        """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
+        ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
+        with self._changed:
+            self._is_closed = True
+            remaining_s = max(0.0, ends_s - time.monotonic())
+            is_drained = self._changed.wait_for(lambda: self._n_active == 0, timeout=remaining_s)
+        if is_drained:
+            self._keepers.shutdown()
+        self.store.close()
+
+
+def open_workbench(settings: Settings) -> Workbench:
+    """Open store and recordings, and load the model of the settings where there is one.
+
+    Without a usable model the workbench opens all the same: pages can say what to do, stored answers can be read, and
+    the model is looked for again whenever one is asked for.
+
+    Raises
+    ------
+    StoreError
+        The store, or the folder of recordings, cannot be opened.
+    MigrationError
+        The store's schema is newer than this code.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
+    recording_files = RecordingFiles(settings.recordings_location)
+    workbench = Workbench(settings, open_store(settings.store_location), recording_files)
+    try:
+        workbench.recogniser()
+    except ModelError as error:
+        log.warning("no usable model", reason=str(error))
+    return workbench
+
+
+_current: Workbench | None = None
+_current_changing = threading.Lock()
+
+
+def set_current_workbench(workbench: Workbench | None) -> None:
+    """Make `workbench` the one of this process; None lets `current_workbench` open another."""
+    global _current
+    with _current_changing:
+        _current = workbench
+
+
+def current_workbench() -> Workbench:
+    """The workbench of this process: pages and API share it, since DuckDB lets one process open its file once.
+
+    The process sets it at its start; where nobody did, it is opened from the settings of this machine.
+
+    Raises
+    ------
+    StoreError, SettingError
+        It cannot be opened.
+    """
+    global _current
+    with _current_changing:
+        if _current is None:
+            _current = open_workbench(settings_of_this_machine())
+        return _current
+
+
+def _prediction(
+    recognition: Recognition, *, recording: Recording, quality: Quality, source: Source, latency_ms: float
+) -> Prediction:
+    return Prediction(
+        id=new_id(),
+        recording_id=recording.id,
+        model_version=recognition.model_version,
+        probabilities=recognition.probabilities,
+        standard_deviations=recognition.standard_deviations,
+        intervals=recognition.intervals,
+        uncertainty=recognition.uncertainty,
+        abstained=recognition.abstained,
+        n_passes=recognition.n_passes,
+        quality=quality,
+        segments=recognition.segments,
+        windows=recognition.windows,
+        duration_s=recording.duration_s,
+        latency_ms=latency_ms,
+        source=source,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _tell_nobody(_share: float, _doing: str) -> None:
+    """The progress of an analysis that nobody watches."""
