@@ -1,0 +1,109 @@
+"""The API as one ASGI application. It knows its whole paths, `/api/...` included, wherever it is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import routes_documentation, routes_health, routes_models, routes_predictions, routes_recordings, routes_stream
+from api.errors import add_error_answers
+from api.metrics import Metrics
+from api.middleware import Doorkeeper
+from api.schemas import Problem
+from core import __version__
+from core.workbench import Workbench
+
+ALIASES: Mapping[str, tuple[Callable[..., Any], str]] = {
+    "/health": (routes_health.health, "GET"),
+    "/predict": (routes_predictions.predict, "POST"),
+    "/batch-predict": (routes_predictions.batch_predict, "POST"),
+}
+"""Short addresses at the root for routes of the same name below /api/v1, and their methods."""
+PROBES = ("/healthz", "/readyz", "/metrics")
+
+DESCRIPTION = """
+Send a recording of speech, learn which of eight emotions it carries, how sure that is, and how good the recording was.
+
+    curl -F file=@clip.wav http://localhost:8501/api/v1/predict
+
+Refusals are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries an `X-Request-ID`.
+"""
+
+
+def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[[], bool] = lambda: False) -> FastAPI:
+    """The API over the workbench that `get_workbench` gives; while `is_draining`, new requests are answered 503."""
+    metrics = Metrics()
+    api = FastAPI(
+        title="Telepathy",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    api.state.get_workbench = get_workbench
+    api.state.metrics = metrics
+    api.state.is_draining = is_draining
+    api.state.stream_seats = routes_stream.StreamSeats()
+    for module in (
+        routes_predictions,
+        routes_recordings,
+        routes_models,
+        routes_health,
+        routes_documentation,
+        routes_stream,
+    ):
+        api.include_router(module.router)
+    for alias, (endpoint, method) in ALIASES.items():
+        api.add_api_route(alias, endpoint, methods=[method], include_in_schema=False)
+    add_error_answers(api)
+    api.add_middleware(Doorkeeper, metrics=metrics, is_draining=is_draining)
+    api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]
+    return api
+
+
+def _openapi(api: FastAPI) -> dict[str, object]:
+    """The OpenAPI document, with problem+json where FastAPI would put its own shape of refusal."""
+    if api.openapi_schema is None:
+        document = get_openapi(
+            title=api.title, version=api.version, description=api.description, routes=api.routes, tags=TAGS
+        )
+        schemas = document["components"]["schemas"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {Problem.__name__: problem}
+        api.openapi_schema = document
+    return api.openapi_schema
+
+
+TAGS = [
+    {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
+    {"name": "recordings", "description": "The sound itself."},
+    {"name": "models", "description": "Which can answer."},
+    {"name": "health", "description": "For load balancers and monitoring."},
+]
+
+
+def routes_of(api: FastAPI) -> list[BaseRoute]:
+    """What to register in the application around `api`, so that all its addresses lead to it."""
+    whole = _WholePath(api)
+    http = [Route(path, whole) for path in ("/api", *PROBES, *ALIASES)]
+    return [Mount("/api", app=whole), WebSocketRoute(routes_stream.ALIAS, whole), *http]
+
+
+class _WholePath:
+    """Undoes what `Mount` does to the path: the API is asked with the path as the sender wrote it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = scope.get("app_root_path", scope.get("root_path", ""))
+        await self._app({**scope, "root_path": root, "path_params": {}}, receive, send)

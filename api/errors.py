@@ -1,0 +1,173 @@
+"""From errors to RFC 9457 problem+json: the one table of classes, statuses and titles, and what is sent of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.schemas import ParameterProblem, Problem
+from core import errors
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:telepathy:problem:"
+"""RFC 9457 wants a URI that names the kind of problem; a URN promises no page that a closed network could not load."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemKind:
+    """What all problems of one kind share."""
+
+    status: int
+    code: str
+    title: str
+
+
+def _of(error: type[errors.TelepathyError], status: int, title: str) -> tuple[type, ProblemKind]:
+    return error, ProblemKind(status=status, code=error.code, title=title)
+
+
+KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
+    [
+        _of(errors.TelepathyError, 500, "The request cannot be answered"),
+        _of(errors.AudioError, 422, "The recording cannot be used"),
+        _of(errors.UnsupportedFormatError, 415, "Not a recording that can be read"),
+        _of(errors.UnsupportedSamplingError, 422, "Too many channels, or a sample rate out of reach"),
+        _of(errors.EmptyAudioError, 422, "The recording is empty"),
+        _of(errors.DamagedAudioError, 422, "The recording is damaged"),
+        _of(errors.ClipTooShortError, 422, "The recording is too short"),
+        _of(errors.RecordingTooLongError, 422, "The recording is too long"),
+        _of(errors.UploadTooLargeError, 413, "The upload is too large"),
+        _of(errors.InvalidSamplesError, 422, "The recording holds samples that are not numbers"),
+        _of(errors.SilentAudioError, 422, "The recording is silent"),
+        _of(errors.ClippedAudioError, 422, "The recording is clipped throughout"),
+        _of(errors.DecodeTimeoutError, 422, "The recording takes too long to decode"),
+        _of(errors.ModelError, 503, "The recogniser cannot answer"),
+        _of(errors.ModelNotFoundError, 404, "No such model"),
+        _of(errors.FeatureMismatchError, 500, "The model does not fit this version"),
+        _of(errors.DamagedModelError, 503, "The model's files cannot be read"),
+        _of(errors.StoreError, 503, "The store cannot answer"),
+        _of(errors.UnknownRecordingError, 404, "No such recording"),
+        _of(errors.UnknownPredictionError, 404, "No such prediction"),
+        _of(errors.MigrationError, 503, "The store is not up to date"),
+        _of(errors.SettingError, 500, "The configuration is wrong"),
+        _of(errors.UnknownSettingError, 500, "No such setting"),
+        _of(errors.InvalidSettingError, 500, "A setting is out of place"),
+        _of(errors.RequestError, 400, "The request is impossible"),
+        _of(errors.InvalidParameterError, 422, "A parameter is out of place"),
+        _of(errors.BusyError, 503, "Too much to do at the moment"),
+        _of(errors.ShuttingDownError, 503, "Shutting down"),
+    ]
+)
+"""Every class of the tree stands here itself (tested): what a new error answers is decided, not inherited by chance."""
+
+HTTP_KINDS: Mapping[int, ProblemKind] = {
+    kind.status: kind
+    for kind in (
+        ProblemKind(status=400, code="bad_request", title="The request cannot be read"),
+        ProblemKind(status=403, code="cross_site_request", title="Requests from other sites are refused"),
+        ProblemKind(status=404, code="not_found", title="Nothing at this address"),
+        ProblemKind(status=405, code="method_not_allowed", title="Not with this method"),
+        ProblemKind(status=408, code="upload_stalled", title="The upload stalled"),
+        ProblemKind(status=415, code="unsupported_media_type", title="Not a form with files"),
+        ProblemKind(status=500, code="internal_error", title="Something went wrong here"),
+    )
+}
+"""What HTTP itself can refuse, before or beside Telepathy."""
+
+NOT_READY = ProblemKind(status=503, code="not_ready", title="Not ready to answer")
+INVALID_PARAMETER = KINDS[errors.InvalidParameterError]
+
+
+def kind_of(error: errors.TelepathyError) -> ProblemKind:
+    """The row of the table for `error`; a class the table lacks answers as its nearest base."""
+    return next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+
+
+def problem(kind: ProblemKind, detail: str, *, instance: str, request_id: str | None = None) -> Problem:
+    """A problem of `kind` about the resource at `instance`."""
+    return Problem(
+        type=TYPE_PREFIX + kind.code,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=instance,
+        code=kind.code,
+        request_id=request_id,
+    )
+
+
+def problem_response(request: Request, body: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """`body` as application/problem+json, with the identifier of `request` in it."""
+    body = body.model_copy(update={"request_id": request.scope.get("state", {}).get("request_id")})
+    return JSONResponse(
+        body.model_dump(mode="json", exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def error_response(request: Request, error: errors.TelepathyError) -> Response:
+    """The answer to `request` that `error` stands for."""
+    kind = kind_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.BusyError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif kind.status >= 500:
+        log.error("request failed", code=kind.code, detail=str(error), exc_info=error)
+    if isinstance(error, errors.ShuttingDownError | errors.UploadTooLargeError):
+        headers["Connection"] = "close"  # the rest of a body that nobody wants would have to be read otherwise
+    return problem_response(request, problem(kind, str(error), instance=request.scope["path"]), headers)
+
+
+async def answer_telepathy_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.TelepathyError)
+    return error_response(request, error)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.scope["path"], request.method
+    kind = HTTP_KINDS.get(error.status_code) or ProblemKind(
+        status=error.status_code, code=f"http_{error.status_code}", title=error.detail
+    )
+    allowed = (error.headers or {}).get("Allow", "")
+    detail = {
+        404: f"There is nothing at {path}. /api/docs lists what there is.",
+        405: f"{method} is not possible at {path}; use {allowed}.",
+    }.get(error.status_code, error.detail)
+    return problem_response(request, problem(kind, detail, instance=path), error.headers)
+
+
+async def answer_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [_invalid_parameter(entry["loc"], entry["msg"], entry["type"], entry["input"]) for entry in error.errors()]
+    body = problem(INVALID_PARAMETER, str(found[0]), instance=request.scope["path"])
+    parameters = [ParameterProblem(parameter=each.name, detail=str(each)) for each in found]
+    return problem_response(request, body.model_copy(update={"errors": parameters}))
+
+
+def _invalid_parameter(
+    location: tuple[int | str, ...], message: str, kind: str, value: object
+) -> errors.InvalidParameterError:
+    """pydantic's finding in the words of Telepathy: what was found, and what it must be."""
+    name = ".".join(str(part) for part in location if part not in {"query", "body", "path"})
+    if kind == "missing":
+        return errors.InvalidParameterError(name, "missing", "given")
+    if kind == "extra_forbidden":
+        return errors.InvalidParameterError(name, "not known here", "left out")
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return errors.InvalidParameterError(name, repr(value)[:80], expected)
+
+
+def add_error_answers(api: FastAPI) -> None:
+    """Answer every refusal of `api` as problem+json; what no handler knows is left to the middleware."""
+    api.add_exception_handler(errors.TelepathyError, answer_telepathy_error)
+    api.add_exception_handler(HTTPException, answer_http_exception)
+    api.add_exception_handler(RequestValidationError, answer_invalid_request)

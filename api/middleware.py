@@ -1,0 +1,109 @@
+"""What every answer has: a request id, safe headers, a line in the log, its place in the metrics, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import HTTP_KINDS, error_response, problem, problem_response
+from api.metrics import Metrics
+from core.errors import ShuttingDownError
+from core.identifiers import new_id
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+"""Sent unless the answer brings its own value."""
+READING_METHODS = {"GET", "HEAD", "OPTIONS"}
+DISCONNECTED = 499
+"""The status under which requests are counted whose sender left before the answer."""
+
+log = structlog.get_logger(__name__)
+
+
+class Doorkeeper:
+    """ASGI middleware around the whole API.
+
+    Parameters
+    ----------
+    is_draining
+        Whether the process has been told to stop: new requests are then answered 503, those under way go on.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, is_draining: Callable[[], bool]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._is_draining = is_draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        sent = request.headers.get("x-request-id", "")
+        request_id = sent if REQUEST_ID.fullmatch(sent) else new_id().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        started = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._answer(request, receive, send_with_headers)
+            except ClientDisconnect:
+                status = status or DISCONNECTED
+            except asyncio.CancelledError:
+                # Past the deadline of a shutdown the server cancels requests, and the executor what waits in it.
+                # Nothing runs outside of here that a cancellation has to reach once the answer is sent.
+                if status:
+                    raise
+                await error_response(request, ShuttingDownError())(scope, receive, send_with_headers)
+            except Exception as error:  # the last resort: logged in full, answered without internals
+                log.error("unhandled exception", method=request.method, path=scope["path"], exc_info=error)
+                if status:
+                    raise
+                detail = f"This is a mistake in Telepathy. Report it with the request id {request_id}."
+                body = problem(HTTP_KINDS[500], detail, instance=scope["path"])
+                await problem_response(request, body)(scope, receive, send_with_headers)
+            finally:
+                duration_s = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "unmatched")
+                self._metrics.observe_request(request.method, route, status, duration_s)
+                log.info(
+                    "request",
+                    method=request.method,
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round(duration_s * 1000, 1),
+                )
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        app: ASGIApp = self._app
+        if self._is_draining():
+            app = error_response(request, ShuttingDownError())
+        elif request.method not in READING_METHODS and request.headers.get("sec-fetch-site") == "cross-site":
+            detail = "A page of another site sent this from a browser. Send it from a program, or from this site."
+            app = problem_response(request, problem(HTTP_KINDS[403], detail, instance=request.scope["path"]))
+        await app(request.scope, receive, send)

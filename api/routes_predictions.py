@@ -1,0 +1,281 @@
+"""Predictions: ask for one, ask for many, read those that stand in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import OpenWorkbench
+from api.errors import kind_of, problem
+from api.schemas import (
+    BatchProblem,
+    BatchResult,
+    BatchShape,
+    PredictionPageShape,
+    PredictionRowShape,
+    PredictionShape,
+    Problem,
+)
+from api.uploads import name_of, received_form
+from core.domain import Emotion, Source
+from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
+from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
+from core.workbench import Analysis, Workbench
+
+router = APIRouter(prefix="/api/v1", tags=["predictions"])
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("within the years 1 to 9999 of UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+"""PostgreSQL keeps no NUL characters in texts, so none can be looked for."""
+
+
+class PredictParameters(BaseModel):
+    """How to answer; by query or as fields of the form. What is left out follows the settings."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    n_passes: int | None = Field(default=None, ge=2, le=500, description="Stochastic forward passes behind the answer.")
+    timeline: bool | None = Field(
+        default=None, description="Whether to send segments. Left out: for recordings longer than one window."
+    )
+    model: str | None = Field(default=None, max_length=100, description="Name of the model; see `GET /api/v1/models`.")
+
+
+class PredictionQuery(BaseModel):
+    """Which predictions, in which order. What is left out does not restrict."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    emotion: list[Emotion] = Field(default=[], description="Any of these on top; repeat the parameter for several.")
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    max_confidence: float | None = Field(default=None, ge=0, le=1)
+    min_entropy: float | None = Field(default=None, ge=0, description="Predictive entropy, in nats.")
+    max_entropy: float | None = Field(default=None, ge=0, description="Predictive entropy, in nats.")
+    abstained: bool | None = None
+    model_version: list[Text] = Field(default=[], description="Any of these; repeat the parameter for several.")
+    source: list[Source] = Field(default=[], description="Any of these; repeat the parameter for several.")
+    created_from: Moment | None = Field(default=None, description="ISO 8601 with time zone; inclusive.")
+    created_before: Moment | None = Field(default=None, description="ISO 8601 with time zone; exclusive.")
+    recording_id: UUID | None = None
+    recording_name: Text = Field(default="", description="Part of the recording's name, in any case.")
+    order: PredictionOrder = PredictionOrder.NEWEST
+    limit: int = Field(default=50, ge=1, le=200, description="Most rows on a page.")
+    cursor: str | None = Field(default=None, max_length=500, description="`next_cursor` of the page before.")
+
+    def as_filter(self) -> PredictionFilter:
+        return PredictionFilter(
+            emotions=self.emotion,
+            min_confidence=self.min_confidence,
+            max_confidence=self.max_confidence,
+            min_entropy_nats=self.min_entropy,
+            max_entropy_nats=self.max_entropy,
+            abstained=self.abstained,
+            model_versions=self.model_version,
+            sources=self.source,
+            created_from=self.created_from,
+            created_before=self.created_before,
+            recording_id=self.recording_id,
+            recording_name=self.recording_name,
+        )
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of the problems a route may answer."""
+    return {
+        status: {"description": text, "content": {"application/problem+json": {"schema": PROBLEM_REFERENCE}}}
+        for status, text in _REFUSALS.items()
+        if status in statuses
+    }
+
+
+PROBLEM_REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+_REFUSALS = {
+    400: "The body cannot be read as a form.",
+    404: "There is no such thing.",
+    408: "The upload stalled.",
+    413: "The upload is too large.",
+    415: "The body is no multipart form, or the file no recording.",
+    422: "A parameter is out of place, or the recording cannot be used; `code` tells which.",
+    503: "Too much to do (`busy`, with Retry-After), shutting down, or the store or model cannot answer.",
+}
+
+
+def _form_schema(file_field: str, *, is_list: bool) -> dict[str, Any]:
+    """The OpenAPI request body of a form with recordings, which is read by hand to count its bytes as they arrive."""
+    file = {"type": "string", "format": "binary", "description": "WAV, FLAC, MP3, Ogg, Opus, M4A/AAC or WebM."}
+    fields = {
+        name: {key: value for key, value in schema.items() if key not in {"default", "title"}}
+        for name, schema in PredictParameters.model_json_schema()["properties"].items()
+    }
+    schema = {
+        "type": "object",
+        "required": [file_field],
+        "properties": {file_field: {"type": "array", "items": file} if is_list else file} | fields,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _merged(query: PredictParameters, fields: dict[str, str]) -> PredictParameters:
+    """The parameters of the query and of the form as one; the same one twice is a mistake."""
+    asked = query.model_dump(exclude_none=True)
+    twice = asked.keys() & fields.keys()
+    if twice:
+        raise InvalidParameterError(min(twice), "given both by query and by form", "given once")
+    try:
+        return PredictParameters.model_validate(asked | fields)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+async def _analyse(
+    workbench: Workbench, data: bytes, *, name: str, source: Source, parameters: PredictParameters
+) -> Analysis:
+    """Decode, recognise and store on an inference worker, while the event loop goes on."""
+    future = workbench.executor.submit(
+        partial(
+            workbench.analyse,
+            data,
+            name=name,
+            source=source,
+            n_passes=parameters.n_passes,
+            timeline=parameters.timeline,
+            model=parameters.model,
+        )
+    )
+    return await asyncio.wrap_future(future)
+
+
+@router.post(
+    "/predict",
+    summary="Say which emotion a recording carries",
+    response_description="What the model heard, how sure it is, and how good the recording was.",
+    responses=refusals(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra=_form_schema("file", is_list=False),
+)
+async def predict(
+    request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
+) -> PredictionShape:
+    """Decodes the recording, recognises its emotion, stores both and answers.
+
+    The same recording with the same parameters gets the same probabilities, and a new `id`.
+    """
+    settings = workbench.settings
+    async with received_form(
+        request,
+        file_field="file",
+        max_mb=settings.max_upload_mb,
+        what="The file",
+        stall_s=settings.upload_stall_s,
+    ) as form:
+        if len(form.files) > 1:
+            raise InvalidParameterError("file", f"given {len(form.files)} times", "given once; use batch-predict")
+        parameters = _merged(query, form.fields)
+        [file] = form.files
+        data, name = await file.read(), name_of(file)
+    analysis = await _analyse(workbench, data, name=name, source=Source.API, parameters=parameters)
+    return PredictionShape.of(analysis.prediction)
+
+
+@router.post(
+    "/batch-predict",
+    summary="Say which emotions several recordings carry",
+    response_description="Each recording in one of two lists: answered, or refused with its problem.",
+    responses=refusals(400, 408, 413, 415, 422, 503),
+    openapi_extra=_form_schema("files", is_list=True),
+)
+async def batch_predict(
+    request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
+) -> BatchShape:
+    """Answers when all recordings are done. One that cannot be used does not lose the others."""
+    settings = workbench.settings
+    results: list[BatchResult] = []
+    problems: list[BatchProblem] = []
+    busy: list[BusyError] = []
+    async with received_form(
+        request,
+        file_field="files",
+        max_mb=settings.max_batch_mb,
+        what="The batch",
+        stall_s=settings.upload_stall_s,
+    ) as form:
+        if len(form.files) > settings.max_batch_files:
+            expected = f"given at most {settings.max_batch_files} times; send several batches"
+            raise InvalidParameterError("files", f"given {len(form.files)} times", expected)
+        parameters = _merged(query, form.fields)
+        waiting = iter(enumerate(form.files))
+
+        async def work_through() -> None:
+            for position, file in waiting:
+                name = name_of(file)
+                try:
+                    data = await file.read()
+                    analysis = await _analyse(workbench, data, name=name, source=Source.BATCH, parameters=parameters)
+                except TelepathyError as error:
+                    if isinstance(error, BusyError):
+                        busy.append(error)
+                    refused = problem(kind_of(error), str(error), instance=request.scope["path"])
+                    problems.append(BatchProblem(position=position, name=name, problem=refused))
+                else:
+                    shape = PredictionShape.of(analysis.prediction)
+                    results.append(BatchResult(position=position, name=name, prediction=shape))
+
+        # As many at a time as there are workers: one batch leaves the queue to other callers.
+        async with asyncio.TaskGroup() as group:
+            for _ in range(settings.inference_workers):
+                group.create_task(work_through())
+    if busy and len(busy) == len(form.files):
+        raise busy[0]
+    return BatchShape(
+        results=sorted(results, key=lambda result: result.position),
+        problems=sorted(problems, key=lambda refused: refused.position),
+    )
+
+
+@router.get(
+    "/predictions",
+    summary="List predictions",
+    responses=refusals(422, 503),
+)
+def list_predictions(
+    request: Request, response: Response, workbench: OpenWorkbench, query: Annotated[PredictionQuery, Query()]
+) -> PredictionPageShape:
+    """One page of predictions, newest first unless asked otherwise.
+
+    Follow `next_cursor` (or the `Link` header with `rel="next"`): rows that appear meanwhile neither repeat nor hide
+    others.
+    """
+    page = select_predictions(
+        workbench.store, filter=query.as_filter(), limit=query.limit, cursor=query.cursor, order=query.order
+    )
+    if page.next_cursor is not None:
+        asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        target = f"{request.scope['path']}?{urlencode([*asked, ('cursor', page.next_cursor)])}"
+        response.headers["Link"] = f'<{target}>; rel="next"'
+    return PredictionPageShape(items=[PredictionRowShape.of(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/predictions/{prediction_id}", summary="Read one prediction", responses=refusals(404, 422, 503))
+def read_prediction(prediction_id: UUID, workbench: OpenWorkbench) -> PredictionShape:
+    """The same answer that `predict` gave, as it stands in the store."""
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
+    if prediction is None:
+        raise UnknownPredictionError(prediction_id)
+    return PredictionShape.of(prediction)

@@ -1,0 +1,92 @@
+"""Live streams: the WebSocket, how many of them at a time, and their AsyncAPI document."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api.stream_events import Failed, asyncapi_document
+from api.stream_session import StreamSession
+from core.errors import ShuttingDownError
+from core.workbench import Workbench
+
+router = APIRouter()
+
+ADDRESS, ALIAS = "/api/v1/stream", "/ws/stream"
+REFUSED_FOR_ORIGIN, REFUSED_FOR_LOAD = 4403, 4503
+
+
+class StreamSeats:
+    """How many streams there may be, and the threads that judge them.
+
+    Streams have threads of their own: each has at most one window under way, so they cannot flood the queue of the
+    recogniser, and an upload of ten minutes cannot make them stutter.
+    """
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._n_taken = 0
+        self._threads: ThreadPoolExecutor | None = None
+
+    def take(self, *, n_seats: int, n_threads: int) -> ThreadPoolExecutor | None:
+        """The threads to judge with; None when all seats are taken."""
+        with self._changing:
+            if self._n_taken >= n_seats:
+                return None
+            self._n_taken += 1
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(max_workers=n_threads, thread_name_prefix="stream")
+            return self._threads
+
+    def leave(self) -> None:
+        """Give a seat back."""
+        with self._changing:
+            self._n_taken -= 1
+
+
+@router.websocket(ADDRESS)
+@router.websocket(ALIAS)
+async def stream(websocket: WebSocket) -> None:
+    """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
+    if not _is_same_origin(websocket):
+        await websocket.close(REFUSED_FOR_ORIGIN)
+        return
+    workbench = cast(Workbench, websocket.app.state.get_workbench())
+    seats = cast(StreamSeats, websocket.app.state.stream_seats)
+    settings = workbench.settings
+    await websocket.accept()
+    if websocket.app.state.is_draining():
+        await _refuse(websocket, Failed(code="shutting_down", detail=str(ShuttingDownError()), recoverable=False), 1012)
+        return
+    threads = seats.take(n_seats=settings.max_streams, n_threads=settings.inference_workers)
+    if threads is None:
+        detail = f"All {settings.max_streams} streams are in use. Try again when one has ended."
+        await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), REFUSED_FOR_LOAD)
+        return
+    try:
+        await StreamSession(websocket, workbench, threads).run()
+    finally:
+        seats.leave()
+
+
+async def _refuse(websocket: WebSocket, why: Failed, close_code: int) -> None:
+    with contextlib.suppress(WebSocketDisconnect):  # who has left already need not be told
+        await websocket.send_text(why.model_dump_json())
+        await websocket.close(close_code)
+
+
+@router.get("/api/asyncapi.json", include_in_schema=False)
+async def document() -> dict[str, Any]:
+    return asyncapi_document()
+
+
+def _is_same_origin(websocket: WebSocket) -> bool:
+    """Browsers let any site open a WebSocket to any other and send cookies along; they do say which site it is."""
+    origin = websocket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == websocket.headers.get("host")

@@ -1,0 +1,360 @@
+"""What the API sends, field by field: the shapes behind its OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.domain import (
+    Bandwidth,
+    Emotion,
+    ModelCard,
+    Prediction,
+    Quality,
+    Segment,
+    Source,
+    TimelineWindow,
+    Uncertainty,
+)
+from core.store.predictions import PredictionRow
+
+# Ranges are told, not enforced: a share that rounding made 1.0000000000000002 must not turn an answer into a failure.
+Share = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+Nats = Annotated[float, Field(json_schema_extra={"minimum": 0})]
+Seconds = Annotated[float, Field(description="In seconds from the start of the recording.")]
+
+_EXAMPLE = {
+    "neutral": 0.04,
+    "calm": 0.03,
+    "happy": 0.71,
+    "sad": 0.02,
+    "angry": 0.08,
+    "fearful": 0.03,
+    "disgust": 0.02,
+    "surprised": 0.07,
+}
+_EXAMPLE_ID = "01939b2e-7c11-7d6a-9d0c-5a5f1f0f3c2e"
+
+
+class Shape(BaseModel):
+    """Base of everything sent: a field that is not declared is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParameterProblem(Shape):
+    """One parameter that cannot be used."""
+
+    parameter: str = Field(examples=["n_passes"])
+    detail: str = Field(examples=["The parameter 'n_passes' is '1'; it must be greater than or equal to 2."])
+
+
+class ReadinessCheck(Shape):
+    """One thing the process needs in order to answer."""
+
+    name: str = Field(examples=["store"])
+    ok: bool
+    sentence: str = Field(examples=["The store takes writes."])
+
+
+class Problem(Shape):
+    """Why a request was refused (RFC 9457). Programs go by `code`: it never changes; people read `detail`."""
+
+    type: str = Field(examples=["urn:telepathy:problem:clip_too_short"], description="URI of the kind of problem.")
+    title: str = Field(examples=["The recording is too short"], description="The same for all problems of this kind.")
+    status: int = Field(examples=[422], description="The HTTP status.")
+    detail: str = Field(
+        examples=["The recording lasts 0.10 s; at least 0.3 s are needed. Send a longer stretch of speech."],
+        description="What is wrong here, and what would be right.",
+    )
+    instance: str = Field(examples=["/api/v1/predict"], description="The path asked for.")
+    code: str = Field(examples=["clip_too_short"], description="Stable name of the kind; docs/errors.md lists them.")
+    request_id: str | None = Field(
+        default=None, description="As in the X-Request-Id header; name it when asking for help."
+    )
+    errors: list[ParameterProblem] | None = Field(default=None, description="Each parameter that cannot be used.")
+    checks: list[ReadinessCheck] | None = Field(default=None, description="With `not_ready`: what was looked at.")
+
+
+class QualityNoteShape(Shape):
+    """One reason to trust the answer less."""
+
+    code: str = Field(examples=["noisy"])
+    sentence: str
+
+
+class QualityShape(Shape):
+    """How good the recording is for recognising emotion."""
+
+    peak_dbfs: float
+    rms_dbfs: float
+    clipping_share: Share = Field(description="Share of samples stuck at full scale.")
+    speech_ratio: Share = Field(description="Share of the recording in which somebody speaks.")
+    snr_db: float = Field(description="Estimated ratio of speech to noise.")
+    bandwidth: Bandwidth
+    bandwidth_hz: float
+    notes: list[QualityNoteShape] = Field(description="Reasons to trust the answer less; empty when there are none.")
+
+    @staticmethod
+    def of(quality: Quality) -> QualityShape:
+        notes = [QualityNoteShape(code=note.code, sentence=note.sentence) for note in quality.notes]
+        return QualityShape(
+            peak_dbfs=quality.peak_dbfs,
+            rms_dbfs=quality.rms_dbfs,
+            clipping_share=quality.clipping_share,
+            speech_ratio=quality.speech_ratio,
+            snr_db=quality.snr_db,
+            bandwidth=quality.bandwidth,
+            bandwidth_hz=quality.bandwidth_hz,
+            notes=notes,
+        )
+
+
+class UncertaintyShape(Shape):
+    """Entropy of the answer in nats: predictive = expected (ambiguous voice) + mutual information (unsure model)."""
+
+    predictive_entropy: Nats
+    expected_entropy: Nats
+    mutual_information: Nats
+
+    @staticmethod
+    def of(uncertainty: Uncertainty) -> UncertaintyShape:
+        return UncertaintyShape(
+            predictive_entropy=uncertainty.predictive_entropy_nats,
+            expected_entropy=uncertainty.expected_entropy_nats,
+            mutual_information=uncertainty.mutual_information_nats,
+        )
+
+
+class SegmentShape(Shape):
+    """A stretch in which one emotion stays on top."""
+
+    start_s: Seconds
+    end_s: Seconds
+    emotion: Emotion | None = Field(description="null where nobody speaks.")
+    confidence: Share
+
+    @staticmethod
+    def of(segment: Segment) -> SegmentShape:
+        return SegmentShape(
+            start_s=segment.start_s, end_s=segment.end_s, emotion=segment.emotion, confidence=segment.confidence
+        )
+
+
+class WindowShape(Shape):
+    """What the model says about one sliding window."""
+
+    start_s: Seconds
+    end_s: Seconds
+    probabilities: dict[Emotion, float] = Field(description="Empty where nobody speaks.")
+    speech_ratio: Share
+    predictive_entropy: Nats = Field(description="In nats; 0 where nobody speaks.")
+
+    @staticmethod
+    def of(window: TimelineWindow) -> WindowShape:
+        return WindowShape(
+            start_s=window.start_s,
+            end_s=window.end_s,
+            probabilities=dict(window.probabilities),
+            speech_ratio=window.speech_ratio,
+            predictive_entropy=window.predictive_entropy_nats,
+        )
+
+
+class PredictionShape(Shape):
+    """What one model version heard in one recording."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": _EXAMPLE_ID,
+                "emotion": "happy",
+                "confidence": 0.71,
+                "abstained": False,
+                "probabilities": {**_EXAMPLE},
+                "standard_deviations": dict.fromkeys(_EXAMPLE, 0.02),
+                "intervals": {emotion: [round(p * 0.8, 3), round(p * 1.2, 3)] for emotion, p in _EXAMPLE.items()},
+                "uncertainty": {"predictive_entropy": 1.13, "expected_entropy": 1.05, "mutual_information": 0.08},
+                "quality": {
+                    "peak_dbfs": -3.1,
+                    "rms_dbfs": -20.4,
+                    "clipping_share": 0.0,
+                    "speech_ratio": 0.83,
+                    "snr_db": 31.0,
+                    "bandwidth": "wide",
+                    "bandwidth_hz": 7600.0,
+                    "notes": [],
+                },
+                "segments": [{"start_s": 0.0, "end_s": 5.0, "emotion": "happy", "confidence": 0.71}],
+                "windows": [],
+                "duration_s": 5.0,
+                "n_passes": 30,
+                "model_version": "telepathy-0123456789ab",
+                "latency_ms": 48.2,
+                "recording_id": "01939b2e-7c0f-7000-8a51-1f6e0b8c2d11",
+                "source": "api",
+                "created_at": "2026-01-05T09:30:00Z",
+            }
+        }
+    )
+
+    id: UUID
+    emotion: Emotion = Field(description="The emotion with the largest probability.")
+    confidence: Share = Field(description="That probability, calibrated.")
+    abstained: bool = Field(description='Whether the honest answer is "not sure": confidence is below the threshold.')
+    probabilities: dict[Emotion, float] = Field(description="Mean over the forward passes; they sum to 1.")
+    standard_deviations: dict[Emotion, float] = Field(description="Over the forward passes.")
+    intervals: dict[Emotion, tuple[float, float]] = Field(description="5th to 95th percentile of the forward passes.")
+    uncertainty: UncertaintyShape
+    quality: QualityShape
+    segments: list[SegmentShape] = Field(description="The timeline; empty for short recordings unless asked for.")
+    windows: list[WindowShape] = Field(description="The sliding windows behind the segments.")
+    duration_s: float = Field(description="Length of the recording.")
+    n_passes: int = Field(description="Stochastic forward passes behind the answer.")
+    model_version: str
+    latency_ms: float = Field(description="From bytes to answer, without network and queue.")
+    recording_id: UUID = Field(description="The same bytes sent twice are one recording with two predictions.")
+    source: Source = Field(description="By which door the recording came in.")
+    created_at: datetime
+
+    @staticmethod
+    def of(prediction: Prediction) -> PredictionShape:
+        return PredictionShape(
+            id=prediction.id,
+            emotion=prediction.emotion,
+            confidence=prediction.confidence,
+            abstained=prediction.abstained,
+            probabilities=dict(prediction.probabilities),
+            standard_deviations=dict(prediction.standard_deviations),
+            intervals={emotion: (each.low, each.high) for emotion, each in prediction.intervals.items()},
+            uncertainty=UncertaintyShape.of(prediction.uncertainty),
+            quality=QualityShape.of(prediction.quality),
+            segments=[SegmentShape.of(segment) for segment in prediction.segments],
+            windows=[WindowShape.of(window) for window in prediction.windows],
+            duration_s=prediction.duration_s,
+            n_passes=prediction.n_passes,
+            model_version=prediction.model_version,
+            latency_ms=prediction.latency_ms,
+            recording_id=prediction.recording_id,
+            source=prediction.source,
+            created_at=prediction.created_at,
+        )
+
+
+class PredictionRowShape(Shape):
+    """A prediction as lists show it; `GET /api/v1/predictions/{id}` has the whole of it."""
+
+    id: UUID
+    emotion: Emotion
+    confidence: Share
+    abstained: bool
+    probabilities: dict[Emotion, float]
+    uncertainty: UncertaintyShape
+    duration_s: float
+    n_passes: int
+    model_version: str
+    latency_ms: float
+    recording_id: UUID
+    recording_name: str = Field(description="As its sender called it.")
+    source: Source
+    created_at: datetime
+
+    @staticmethod
+    def of(row: PredictionRow) -> PredictionRowShape:
+        return PredictionRowShape(
+            id=row.id,
+            emotion=row.emotion,
+            confidence=row.confidence,
+            abstained=row.abstained,
+            probabilities=dict(row.probabilities),
+            uncertainty=UncertaintyShape.of(row.uncertainty),
+            duration_s=row.duration_s,
+            n_passes=row.n_passes,
+            model_version=row.model_version,
+            latency_ms=row.latency_ms,
+            recording_id=row.recording_id,
+            recording_name=row.recording_name,
+            source=row.source,
+            created_at=row.created_at,
+        )
+
+
+class PredictionPageShape(Shape):
+    """Some predictions, and where the next ones begin."""
+
+    items: list[PredictionRowShape]
+    next_cursor: str | None = Field(description="Give it back as `cursor`; null when nothing follows.")
+
+
+class BatchResult(Shape):
+    """One recording of a batch that was answered."""
+
+    position: int = Field(description="Place in the request, from 0.")
+    name: str
+    prediction: PredictionShape
+
+
+class BatchProblem(Shape):
+    """One recording of a batch that was refused."""
+
+    position: int = Field(description="Place in the request, from 0.")
+    name: str
+    problem: Problem
+
+
+class BatchShape(Shape):
+    """A batch, file by file: each is in exactly one of the two lists."""
+
+    results: list[BatchResult]
+    problems: list[BatchProblem]
+
+
+class ModelShape(Shape):
+    """What a model says of itself."""
+
+    name: str = Field(description="To be given as `model`.")
+    version: str = Field(description="Changes with the weights.")
+    description: str
+    emotions: list[Emotion]
+    licence: str
+    is_commercial_use_allowed: bool
+    is_default: bool = Field(description="Whether it answers when a request names none.")
+    size_bytes: int
+    created_at: datetime
+
+    @staticmethod
+    def of(card: ModelCard, *, default: str) -> ModelShape:
+        return ModelShape(
+            name=card.name,
+            version=card.version,
+            description=card.description,
+            emotions=list(card.emotions),
+            licence=card.licence,
+            is_commercial_use_allowed=card.is_commercial_use_allowed,
+            is_default=card.name == default,
+            size_bytes=card.size_bytes,
+            created_at=card.created_at,
+        )
+
+
+class ModelListShape(Shape):
+    """The models that can answer."""
+
+    items: list[ModelShape]
+
+
+class HealthShape(Shape):
+    """The process answers."""
+
+    status: Literal["ok"]
+    version: str = Field(description="Of Telepathy.")
+
+
+class ReadinessShape(Shape):
+    """The process can do its work."""
+
+    status: Literal["ready"]
+    checks: list[ReadinessCheck]

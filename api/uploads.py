@@ -1,0 +1,150 @@
+"""Reading forms with recordings: never more bytes than allowed, never waiting for a sender who stopped.
+
+Streamlit's upload limits do not cover mounted routes, so the body is counted here, while it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from core.errors import InvalidParameterError, UploadTooLargeError
+
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+"""Boundaries, part headers and form fields beside the recordings themselves."""
+MAX_NAME_CHARACTERS = 200
+MAX_FIELDS = 16
+MAX_FILES_PARSED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a form held."""
+
+    files: tuple[UploadFile, ...]
+    fields: dict[str, str]
+
+
+class _CountedBody:
+    """The ASGI `receive` of a request, which stops at `max_bytes` and at `stall_s` without a byte."""
+
+    def __init__(self, receive: Receive, *, max_bytes: int, too_large: UploadTooLargeError, stall_s: float) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._too_large = too_large
+        self._stall_s = stall_s
+        self._n_bytes = 0
+
+    async def __call__(self) -> Message:
+        try:
+            message = await asyncio.wait_for(self._receive(), self._stall_s)
+        except TimeoutError as error:
+            detail = f"Nothing arrived for {self._stall_s:g} s. Send the recording again, over a steadier connection."
+            raise HTTPException(408, detail, {"Connection": "close"}) from error
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes > self._max_bytes:
+            raise self._too_large
+        return message
+
+
+@asynccontextmanager
+async def received_form(
+    request: Request, *, file_field: str, max_mb: float, what: str, stall_s: float
+) -> AsyncIterator[Form]:
+    """The form in the body of `request`: the files named `file_field`, and all other fields as text.
+
+    The files are closed at the end of the context.
+
+    Parameters
+    ----------
+    max_mb
+        Largest body accepted, in megabytes of 1,000,000 bytes, beside the overhead of the form itself.
+    what
+        What the body is called when it is too large.
+    stall_s
+        Time without a byte after which the upload is given up.
+
+    Raises
+    ------
+    UploadTooLargeError
+        The body says that it is larger, or turns out to be; what is beyond the limit is not read.
+    InvalidParameterError
+        There is no file, or something stands where it should not.
+    HTTPException
+        The body is no multipart form (415), cannot be read as one (400), or stopped arriving (408).
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        found = request.headers.get("content-type") or "no content type"
+        detail = f"The body is {found}; send multipart/form-data with the recording in the field {file_field!r}."
+        raise HTTPException(415, detail, {"Accept": "multipart/form-data", "Connection": "close"})
+    max_bytes = int(max_mb * 1e6) + MULTIPART_OVERHEAD_BYTES
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise UploadTooLargeError(int(announced), max_mb, what)
+    body = _CountedBody(
+        request.receive,
+        max_bytes=max_bytes,
+        too_large=UploadTooLargeError(max_bytes + 1, max_mb, what),
+        stall_s=stall_s,
+    )
+    form = await _parsed(Request(request.scope, body))
+    try:
+        yield _sorted_out(form, file_field)
+    finally:
+        await form.close()
+
+
+class _FormParser(MultiPartParser):
+    """Starlette's parser, which also knows whether the last boundary has come."""
+
+    has_ended = False
+
+    def on_end(self) -> None:
+        self.has_ended = True
+
+
+async def _parsed(request: Request) -> FormData:
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        async for block in request.stream():
+            yield block
+        if not parser.has_ended:  # raised in here, it makes Starlette close the file it has begun
+            raise MultiPartException("The form ends before its last boundary.")
+
+    parser = _FormParser(request.headers, blocks(), max_files=MAX_FILES_PARSED, max_fields=MAX_FIELDS)
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(400, error.message) from error
+
+
+def _sorted_out(form: FormData, file_field: str) -> Form:
+    files: list[UploadFile] = []
+    fields: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != file_field:
+                raise InvalidParameterError(name, "a file", f"left out; files go into the field {file_field!r}")
+            files.append(value)
+        elif name == file_field:
+            raise InvalidParameterError(name, "text", "a file, with a file name")
+        elif name in fields:
+            raise InvalidParameterError(name, "given more than once", "given once")
+        else:
+            fields[name] = value
+    if not files:
+        raise InvalidParameterError(file_field, "missing", "given: the recording, as a file")
+    return Form(tuple(files), fields)
+
+
+def name_of(file: UploadFile) -> str:
+    """What the sender called `file`, at a length that fits tables."""
+    printable = "".join(character for character in file.filename or "" if character.isprintable())
+    return printable.strip()[:MAX_NAME_CHARACTERS] or "unnamed"

@@ -1,0 +1,34 @@
+"""A workbench that does as it is told, for what a real one does only on bad days."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from core.config import Settings
+from core.domain import Source
+from core.inference.executor import InferenceExecutor
+from tests.factories import make_prediction, make_recording
+
+
+class FakeWorkbench:
+    """Answers every recording with a made-up prediction, after calling `on_analyse`."""
+
+    def __init__(self, settings: Settings, on_analyse: Callable[[], None] = lambda: None) -> None:
+        self.settings = settings
+        self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
+        self.checks = [SimpleNamespace(name="model", ok=True, sentence="The model is loaded.")]
+        self.n_begun = 0
+        self._on_analyse = on_analyse
+        self._lock = threading.Lock()
+
+    def analyse(self, data: bytes, *, name: str, source: Source, **_: object) -> SimpleNamespace:
+        with self._lock:
+            self.n_begun += 1
+        self._on_analyse()
+        recording = make_recording(name=name, source=source)
+        return SimpleNamespace(recording=recording, prediction=make_prediction(recording))
+
+    def readiness(self) -> list[SimpleNamespace]:
+        return self.checks

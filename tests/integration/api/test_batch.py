@@ -1,0 +1,54 @@
+"""POST /api/v1/batch-predict: each recording is answered or refused for itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.store.predictions import count_predictions
+from tests.problems import refused
+from tests.sounds import voice_wav
+
+
+def test_each_file_is_answered_or_refused_in_its_place(client, workbench):
+    files = [
+        ("files", ("one.wav", voice_wav(seconds=1.0, pitch_hz=110))),
+        ("files", ("broken.wav", b"nothing like a sound")),
+        ("files", ("two.wav", voice_wav(seconds=1.0, pitch_hz=190))),
+        ("files", ("empty.wav", b"")),
+    ]
+    answer = client.post("/api/v1/batch-predict", files=files, params={"n_passes": 5})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert [(each["position"], each["name"]) for each in body["results"]] == [(0, "one.wav"), (2, "two.wav")]
+    assert all(each["prediction"]["n_passes"] == 5 for each in body["results"])
+    assert all(each["prediction"]["source"] == "batch" for each in body["results"])
+    codes = [(each["position"], each["name"], each["problem"]["code"]) for each in body["problems"]]
+    assert codes == [(1, "broken.wav", "unsupported_format"), (3, "empty.wav", "empty_audio")]
+    assert count_predictions(workbench.store) == 2
+
+
+def test_batch_of_one_says_what_predict_says(client, wav, predict):
+    body = client.post("/batch-predict", files=[("files", wav)]).json()
+    assert body["results"][0]["prediction"]["probabilities"] == predict()["probabilities"]
+
+
+def test_too_many_files_are_refused_before_any_is_looked_at(client, workbench, wav):
+    answer = client.post("/api/v1/batch-predict", files=[("files", wav[:2000])] * 51)
+    assert "at most 50" in refused(answer, 422, "invalid_parameter")["detail"]
+    assert count_predictions(workbench.store) == 0
+
+
+def test_batch_as_a_whole_has_a_limit(client):
+    answer = client.post("/api/v1/batch-predict", files=[("files", bytes(1_600_000))] * 2)
+    assert "The batch" in refused(answer, 413, "upload_too_large")["detail"]
+
+
+def test_file_beyond_the_limit_for_one_is_a_problem_of_its_own(client, wav):
+    body = client.post("/api/v1/batch-predict", files=[("files", bytes(2_500_000)), ("files", wav)]).json()
+    assert [each["problem"]["code"] for each in body["problems"]] == ["upload_too_large"]
+    assert len(body["results"]) == 1
+
+
+@pytest.mark.parametrize("files", [[("file", b"x")], [("file", b"x"), ("files", b"y")]])
+def test_file_under_another_name_is_refused(client, files):
+    refused(client.post("/api/v1/batch-predict", files=files), 422, "invalid_parameter")

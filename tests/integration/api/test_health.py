@@ -1,0 +1,127 @@
+"""Probes and metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from api.application import create_api
+from core import __version__
+from core.config import Settings
+from core.workbench import open_workbench
+from tests.integration.api.fakes import FakeWorkbench
+from tests.problems import refused
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/health", "/api/v1/health"])
+def test_health_is_short(client, path):
+    assert client.get(path).json() == {"status": "ok", "version": __version__}
+
+
+def test_ready_process_says_what_it_looked_at(client):
+    body = client.get("/readyz").json()
+    assert body["status"] == "ready"
+    assert {check["name"] for check in body["checks"]} == {"model", "store", "disk"}
+    assert all(check["ok"] and check["sentence"] for check in body["checks"])
+
+
+def test_process_that_is_not_ready_says_why(tmp_path):
+    workbench = FakeWorkbench(Settings(data_dir=tmp_path))
+    workbench.checks.append(SimpleNamespace(name="disk", ok=False, sentence="3 MB are free; 200 MB are needed."))
+    with TestClient(create_api(lambda: workbench)) as client:
+        body = refused(client.get("/readyz"), 503, "not_ready")
+    assert body["detail"] == "3 MB are free; 200 MB are needed."
+    assert [(check["name"], check["ok"]) for check in body["checks"]] == [("model", True), ("disk", False)]
+
+
+def problem_when(settings: Settings) -> dict:
+    """What /readyz says of a real workbench with these settings."""
+    workbench = open_workbench(settings)
+    try:
+        with TestClient(create_api(lambda: workbench)) as client:
+            return refused(client.get("/readyz"), 503, "not_ready")
+    finally:
+        workbench.close()
+
+
+def failed_checks(body: dict) -> list[str]:
+    return [check["name"] for check in body["checks"] if not check["ok"]]
+
+
+def test_missing_model_is_a_reason(settings, tmp_path):
+    body = problem_when(dataclasses.replace(settings, models_dir=tmp_path))
+    assert failed_checks(body) == ["model"]
+    assert "make model" in body["detail"]
+
+
+def test_full_disk_is_a_reason(settings):
+    body = problem_when(dataclasses.replace(settings, min_free_disk_mb=1e9))
+    assert failed_checks(body) == ["disk"]
+    assert "are needed" in body["detail"]
+
+
+def test_store_that_cannot_be_written_is_a_reason(client, workbench):
+    workbench.store.close()
+    assert failed_checks(refused(client.get("/readyz"), 503, "not_ready")) == ["store"]
+
+
+def samples(client) -> dict[tuple[str, frozenset], float]:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = text_string_to_metric_families(answer.text)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def of(found: dict, name: str, **labels: str) -> float:
+    return found.get((name, frozenset(labels.items())), 0.0)
+
+
+def test_requests_are_counted_by_route_template_and_status(client, predict):
+    made = predict()
+    client.get(f"/api/v1/predictions/{made['id']}")
+    for number in range(5):
+        client.get(f"/api/v1/nothing/{number}")
+    client.request("BREW", "/healthz")
+    found = samples(client)
+    requests = "telepathy_http_requests_total"
+    assert of(found, requests, method="POST", route="/api/v1/predict", status="200") == 1
+    assert of(found, requests, method="GET", route="/api/v1/predictions/{prediction_id}", status="200") == 1
+    assert of(found, requests, method="GET", route="unmatched", status="404") == 5
+    assert {dict(labels).get("method") for _, labels in found} <= {"GET", "POST", "other", None}
+    assert of(found, "telepathy_http_request_duration_seconds_count", route="/api/v1/predict") == 1
+
+
+def test_predictions_and_stages_of_every_door_are_counted(client, predict, api, workbench):
+    workbench.on_analysis = api.state.metrics.observe_analysis
+    made = predict()
+    found = samples(client)
+    assert of(found, "telepathy_predictions_total", emotion=made["emotion"], source="api") == 1
+    assert of(found, "telepathy_abstentions_total") == made["abstained"]
+    assert of(found, "telepathy_audio_seconds_total") == pytest.approx(2.0, abs=0.01)
+    stages = {dict(labels)["stage"] for name, labels in found if name.endswith("stage_duration_seconds_count")}
+    assert stages >= {"decode", "encoder", "passes", "store"}
+
+
+def test_memory_and_queue_are_told(client):
+    found = samples(client)
+    assert of(found, "process_resident_memory_bytes") > 10e6
+    assert of(found, "process_start_time_seconds") > 1.7e9
+    assert of(found, "telepathy_inference_queue_depth") == 0
+
+
+def test_models_are_listed_with_their_terms(client):
+    [model] = client.get("/api/v1/models").json()["items"]
+    assert model["name"] == "tiny"
+    assert model["is_default"] is True
+    assert re.fullmatch("tiny-[0-9a-f]{12}", model["version"])
+    assert len(model["emotions"]) == 8
+    assert model["licence"]
