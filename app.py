@@ -1,0 +1,94 @@
+"""The process: `streamlit run app.py` starts pages and API over one workbench, and stops them without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import NoReturn
+
+import streamlit as st
+import structlog
+import uvicorn
+
+from api.application import create_api, routes_of
+from core.config import settings_of_this_machine
+from core.errors import TelepathyError
+from core.workbench import current_workbench, open_workbench, set_current_workbench
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+draining = threading.Event()
+api = create_api(current_workbench, is_draining=draining.is_set)
+
+
+@asynccontextmanager
+async def lifespan(_app: st.App) -> AsyncIterator[None]:
+    """Open the workbench before the first request; drain and close it after the last."""
+    try:
+        settings = settings_of_this_machine()
+        log_to_stderr(settings.log_level)
+        workbench = await asyncio.to_thread(open_workbench, settings)
+    except TelepathyError as error:
+        refuse_to_start(error)
+    workbench.on_analysis = api.state.metrics.observe_analysis
+    set_current_workbench(workbench)
+    drain_when_told_to_stop(settings.shutdown_deadline_s)
+    try:
+        yield
+    finally:
+        # It stays the current one: a page that still runs finds it closed rather than opening another.
+        await asyncio.to_thread(workbench.close)
+
+
+def refuse_to_start(error: TelepathyError) -> NoReturn:
+    """One sentence and exit code 2. Uvicorn would turn any exception here into its traceback and exit code 3."""
+    sys.stderr.write(f"Telepathy cannot start. {error}\n")
+    sys.stderr.flush()
+    os._exit(2)
+
+
+def drain_when_told_to_stop(deadline_s: float) -> None:
+    """From SIGTERM or SIGINT on, refuse new requests; after `deadline_s`, give up on those still under way.
+
+    Uvicorn by itself waits for ever for a sender who stalls, and `streamlit run` cannot be told otherwise.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        stop_server = signal.getsignal(number)
+        server = getattr(stop_server, "__self__", None)
+        if not callable(stop_server) or not isinstance(server, uvicorn.Server):
+            continue
+        server.config.timeout_graceful_shutdown = deadline_s  # type: ignore[assignment]
+
+        def drain(number: int, frame: FrameType | None, stop_server=stop_server) -> None:
+            draining.set()
+            stop_server(number, frame)
+
+        signal.signal(number, drain)
+
+
+def log_to_stderr(level: str) -> None:
+    """Structured lines: readable on a terminal, JSON for machines. Neither shows the variables behind a traceback."""
+    if sys.stderr.isatty():
+        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    else:
+        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *renderers,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+app = st.App("pages/navigation.py", routes=routes_of(api), lifespan=lifespan)

@@ -1,0 +1,1 @@
+"""The workbench's pages: each reads widgets, calls core, draws."""

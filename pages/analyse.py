@@ -1,0 +1,96 @@
+"""Analyse: hand in a recording, read which emotion it carries and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+import streamlit as st
+
+from core.domain import Source
+from core.inbox import Outcome, receive
+from core.workbench import Workbench
+from pages.parts import answer, refusals, session, tables, words
+from pages.parts.session import Inbox
+
+
+def render() -> None:
+    workbench, inbox = session.workbench(), session.inbox()
+    inputs, results = st.columns([2, 5], gap="large")
+    with inputs:
+        hand_in(workbench, inbox)
+    with results:
+        with session.progress() as tell:
+            inbox.work(workbench, tell)
+        if not inbox.outcomes:
+            welcome()
+        elif len(inbox.outcomes) > 1:
+            choose(inbox)
+        if inbox.open_sha256 in inbox.outcomes:
+            show(workbench, inbox.outcomes[inbox.open_sha256])
+    if inbox.outcomes:
+        inputs.button(
+            "Start afresh", key="analyse_clear", icon=":material/restart_alt:", type="tertiary", on_click=inbox.clear
+        )
+
+
+def hand_in(workbench: Workbench, inbox: Inbox) -> None:
+    st.title("Analyse", anchor=False)
+    st.caption("Hand in somebody speaking. We tell you which emotion we hear, how sure we are, and why.")
+    workbench.recogniser()  # without a model, say so before anybody hands in anything
+    files = st.file_uploader(
+        "Upload recordings",
+        accept_multiple_files=True,
+        max_upload_size=ceil(workbench.settings.max_upload_mb),
+        key=f"analyse_files_{inbox.round}",
+        help="WAV, FLAC, MP3, Ogg, Opus, M4A or WebM. One or several, "
+        f"up to {words.duration(workbench.settings.max_duration_s)} each.",
+    )
+    inbox.take_files(files, Source.UPLOAD)
+    spoken = st.audio_input("Or speak", key=f"analyse_microphone_{inbox.round}")
+    inbox.take_files([spoken] if spoken else [], Source.MICROPHONE)
+    if session.samples():
+        st.markdown("Or try a sample", anchors=False)
+    with st.container(horizontal=True, gap="small", key="analyse_samples"):
+        for path in session.samples():
+            if st.button(words.sample_name(path.stem), key=f"analyse_sample_{path.stem}"):
+                inbox.take(receive(path.read_bytes(), name=path.name, source=Source.SAMPLE))
+
+
+def welcome() -> None:
+    with st.container(border=True, key="analyse_welcome"):
+        st.subheader("Nothing handed in yet", anchor=False)
+        st.markdown("Upload a recording, speak into the microphone, or try a sample. You will see", anchors=False)
+        left, right = st.columns(2, gap="medium")
+        left.markdown(
+            ":material/record_voice_over: **The emotion we hear**  \nOne of eight, or an honest \u201cnot sure\u201d."
+        )
+        right.markdown(
+            ":material/balance: **How sure we are**  \nAnd whether the doubt lies in the voice or in the model."
+        )
+        left.markdown(":material/timeline: **When it changes**  \nIf the recording is longer than a few seconds.")
+        right.markdown(":material/mic_external_on: **How good the sound is**  \nAnd what would make the answer better.")
+        answer.legend()
+        st.caption("Recordings stay on this machine. Nothing is sent anywhere else.")
+
+
+def choose(inbox: Inbox) -> None:
+    st.markdown("##### This session", anchors=False)
+    kept = list(inbox.outcomes)
+    opened = tables.outcomes(
+        list(inbox.outcomes.values()),
+        opened=kept.index(inbox.open_sha256),
+        key=f"analyse_table_{len(kept)}_{inbox.round}",
+    )
+    inbox.open_sha256 = kept[opened]
+
+
+def show(workbench: Workbench, outcome: Outcome) -> None:
+    if outcome.analysis is not None:
+        recording = replace(outcome.analysis.recording, name=outcome.name)  # kept once, under its first name
+        answer.show(workbench, recording, outcome.analysis.prediction, prefix="analyse")
+    if outcome.refusal is not None:
+        refusals.refused(outcome.name, outcome.refusal)
+
+
+render()

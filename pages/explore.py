@@ -1,0 +1,73 @@
+"""Explore: every prediction so far, to filter, compare, listen to again and download."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+
+import streamlit as st
+
+from core.reports.predictions_csv import predictions_csv
+from core.store.engine import Store
+from core.store.predictions import (
+    PredictionFilter,
+    count_predictions,
+    select_model_versions,
+    select_predictions,
+)
+from pages.parts import detail, filters, overviews, paging, session, tables, words
+
+
+def render() -> None:
+    workbench, zone = session.workbench(), session.zone()
+    store = workbench.store
+    st.title("Explore", anchor=False)
+    n_all = count_predictions(store)
+    if n_all == 0:
+        empty()
+        return
+    detail.draw(workbench)
+    chosen = filters.current()
+    filters.draw(chosen, select_model_versions(store), zone)
+    n_shown = count_predictions(store, filter=chosen)
+    if n_shown == 0:
+        st.info("No prediction matches these filters. Reset takes them all off.", icon=":material/filter_alt_off:")
+    overviews.draw(store, chosen, zone)
+    if n_shown > 0:
+        rows(store, chosen, n_shown, n_all, zone)
+
+
+def empty() -> None:
+    with st.container(border=True, key="explore_empty"):
+        st.subheader("No predictions yet", anchor=False)
+        st.markdown("Whatever is analysed here, by page or by API, appears on this page. Hand in a first recording:")
+        st.page_link("analyse.py", label="Analyse a recording", icon=":material/graphic_eq:")
+
+
+def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone: tzinfo) -> None:
+    heading, order_place, download_place, _room_for_the_tables_tools = st.columns(
+        [4, 3, 2, 2], vertical_alignment="bottom"
+    )
+    heading.markdown(f"##### {words.share_of(n_shown, n_all)}", anchors=False, help=words.OPENING_HELP)
+    order = filters.order()
+    with order_place:
+        filters.draw_order(order)
+    download_place.download_button(
+        "Download CSV",
+        data=lambda: "".join(predictions_csv(store, filter=chosen, order=order)).encode(),
+        file_name="telepathy-predictions.csv",
+        mime="text/csv",
+        key="explore_download",
+        icon=":material/download:",
+        on_click="ignore",
+        width="stretch",
+        help=f"All {n_shown:,} predictions that match, not only this page.",
+    )
+    place = paging.place(chosen, order)
+    page = select_predictions(store, filter=chosen, limit=paging.PAGE_ROWS, cursor=place.cursor, order=order)
+    tables.predictions(
+        page.items, zone=zone, key=detail.table_key(place), on_open=lambda row: detail.open_prediction(row.id)
+    )
+    paging.draw(place, page.next_cursor, n_shown)
+
+
+render()

@@ -1,0 +1,77 @@
+"""Live: speak, and see which emotion is heard while you do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import streamlit as st
+
+from core.domain import Source
+from core.store.predictions import select_prediction
+from core.store.recordings import select_recording
+from core.workbench import Workbench
+from pages.parts import answer, session, stage, telephone
+
+AUTOMATIC, WEBSOCKET, WEBRTC = "Automatic", "WebSocket", "WebRTC"
+KEPT = "live_kept"
+
+
+def render() -> None:
+    workbench = session.workbench()
+    workbench.recogniser()
+    head, way_in = st.columns([3, 2], vertical_alignment="bottom")
+    with head:
+        st.title("Live", anchor=False)
+        st.caption("Speak, and see which emotion we hear while you do. Nothing is kept unless you say so.")
+    with way_in:
+        chosen = st.segmented_control(
+            "How the sound travels",
+            [AUTOMATIC, WEBSOCKET, WEBRTC],
+            default=AUTOMATIC,
+            required=True,
+            key="live_way_in",
+            help="Automatic takes the WebSocket, which any HTTPS proxy passes on, and WebRTC where that is refused.",
+        )
+    is_refused = st.session_state.get("live_websocket_refused", False)
+    if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
+        if is_refused and chosen == AUTOMATIC:
+            st.info("WebSockets do not get through here, so the sound travels by WebRTC.")
+        keep_sound(workbench, telephone.call(workbench, key="live"))
+    else:
+        keep_stream(*stage.listen(recording_name=recording_name(), key="live_stage"))
+    if KEPT in st.session_state:
+        show(workbench, st.session_state[KEPT])
+
+
+def recording_name() -> str:
+    return f"Live session, {datetime.now(session.zone()):%-d %B %Y, %H:%M}"
+
+
+def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
+    if sound is None:
+        return
+    with st.spinner("Analysing"):
+        analysis = workbench.analyse(sound, name=recording_name(), source=Source.STREAM, timeline=True)
+    st.session_state[KEPT] = analysis.prediction.id
+    st.rerun()
+
+
+def keep_stream(kept: UUID | None, is_refused: bool) -> None:
+    if kept is not None:
+        st.session_state[KEPT] = kept
+    if is_refused and not st.session_state.get("live_websocket_refused"):
+        st.session_state["live_websocket_refused"] = True
+        st.rerun()
+
+
+def show(workbench: Workbench, prediction_id: UUID) -> None:
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
+    recording = select_recording(workbench.store, recording_id=prediction.recording_id) if prediction else None
+    if prediction is None or recording is None:
+        return
+    st.divider()
+    answer.show(workbench, recording, prediction, prefix="live")
+
+
+render()

@@ -1,0 +1,45 @@
+"""Which pages there are. The one place where errors that a user can be told are shown; all others stay loud."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import TelepathyError
+from pages.parts import frame, refusals
+
+
+def render() -> None:
+    frame.begin()
+    page = st.navigation(
+        [
+            st.Page(
+                "analyse.py",
+                title="Analyse",
+                icon=":material/graphic_eq:",
+                default=True,
+                help="Hand in a recording and read which emotion it carries, how sure that is, and why.",
+            ),
+            st.Page(
+                "live.py",
+                title="Live",
+                icon=":material/mic:",
+                url_path="live",
+                help="Speak, and see which emotion is heard while you do.",
+            ),
+            st.Page(
+                "explore.py",
+                title="Explore",
+                icon=":material/travel_explore:",
+                url_path="explore",
+                help="Every prediction so far: filter, compare, listen again, download.",
+            ),
+        ],
+        position="top",
+    )
+    try:
+        page.run()
+    except TelepathyError as error:
+        refusals.show(error)
+
+
+render()

@@ -1,0 +1,1 @@
+"""Drawing shared by pages: domain objects in, figures out."""

@@ -1,0 +1,57 @@
+"""What to do next when something cannot be done: each kind of error with its sentence and one step."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import (
+    AudioError,
+    BusyError,
+    ModelError,
+    SettingError,
+    StoreError,
+    TelepathyError,
+    UnknownPredictionError,
+)
+
+
+def show(error: TelepathyError) -> None:
+    """Say what is wrong, in the error's own sentence, and offer the next step."""
+    if isinstance(error, UnknownPredictionError):
+        st.warning(str(error), icon=":material/search_off:")
+        st.page_link("explore.py", label="Show all predictions", icon=":material/arrow_forward:")
+    elif isinstance(error, ModelError):
+        st.error(str(error), icon=":material/model_training:")
+        st.markdown("Make the model that comes with Telepathy, then open this page again:")
+        st.code("make model", language="bash")
+    elif isinstance(error, StoreError):
+        st.error(str(error), icon=":material/database_off:")
+        _again("Nothing that was answered before is lost. When this is mended:")
+    elif isinstance(error, AudioError):
+        st.warning(str(error), icon=":material/hearing_disabled:")
+    elif isinstance(error, BusyError):
+        st.warning(str(error), icon=":material/hourglass_top:")
+        _again("Nothing that was answered before is lost. In a moment:")
+    elif isinstance(error, SettingError):
+        st.error(str(error), icon=":material/tune:")
+        st.markdown("Mend it in `telepathy.toml` or in the environment, and start Telepathy again.")
+    else:
+        st.error(str(error), icon=":material/error:")
+        _again("If this is mended:")
+
+
+def refused(name: str, error: AudioError | BusyError) -> None:
+    """Say why a recording got no answer; the sentence of such an error ends with what to try."""
+    st.subheader("No answer for this one", anchor=False)
+    st.text(name)
+    if isinstance(error, BusyError):
+        st.warning(str(error), icon=":material/hourglass_top:")
+        st.markdown("Nothing is wrong with the recording. Hand it in again in a moment.")
+        return
+    st.error(str(error), icon=":material/hearing_disabled:")
+    st.markdown("What works best: one person talking for two seconds or more, near the microphone, in a quiet room.")
+
+
+def _again(sentence: str) -> None:
+    st.markdown(sentence)
+    st.button("Try again", key="navigation_again", icon=":material/refresh:")

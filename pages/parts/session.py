@@ -1,0 +1,172 @@
+"""What one visitor's session knows: the workbench, the reader's clock, and what was handed in so far."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from core.config import REPOSITORY
+from core.domain import ModelCard, Recording, Source
+from core.errors import BusyError, TelepathyError
+from core.features.audio import DecodeLimits, decode
+from core.features.overview import Overview, overview
+from core.inbox import Outcome, Pending, Upload, receive
+from core.inference.registry import list_models
+from core.workbench import Workbench, current_workbench
+
+SAMPLES_DIR = REPOSITORY / "data" / "samples"
+MAX_OUTCOMES = 50
+"""A session keeps this many answers at hand; older ones stand on Explore."""
+SCREEN_COLUMNS = 900
+"""More columns than this cannot be told apart at the width of a chart."""
+
+
+def workbench() -> Workbench:
+    """The process's workbench."""
+    return current_workbench()
+
+
+def zone() -> tzinfo:
+    """The time zone of the reader's browser; UTC when it does not say."""
+    name = st.context.timezone
+    return ZoneInfo(name) if name in _known_zones() else UTC
+
+
+@functools.cache
+def _known_zones() -> frozenset[str]:
+    """Looked for on the disk once: that takes 8 ms each time."""
+    return frozenset(available_timezones())
+
+
+@dataclass
+class Inbox:
+    """What was handed in on Analyse in this session. The same file is analysed once, however often the page runs."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """By content hash, oldest first; at most `MAX_OUTCOMES`."""
+    open_sha256: str = ""
+    """Which of them is shown in detail."""
+    round: int = 0
+    """How often the page was cleared; part of its widgets' keys, since only a new key empties an uploader."""
+    _hashes: dict[str, str] = field(default_factory=dict)
+    """Content hash of each of Streamlit's file ids already taken in."""
+    _waiting: dict[str, Upload] = field(default_factory=dict)
+    _pending: dict[str, Pending] = field(default_factory=dict)
+
+    def take_files(self, files: Sequence[UploadedFile], source: Source) -> None:
+        """Take in those of the uploader's files that are new."""
+        for file in files:
+            if file.file_id not in self._hashes:
+                self._hashes[file.file_id] = self.take(receive(file.getvalue(), name=file.name, source=source))
+
+    def take(self, upload: Upload) -> str:
+        """Take in one upload and open it; what is known already is not analysed again, unless there was no time."""
+        known = self.outcomes.get(upload.sha256)
+        if known is not None and isinstance(known.refusal, BusyError):
+            del self.outcomes[upload.sha256]
+        if upload.sha256 not in self.outcomes and upload.sha256 not in self._pending:
+            self._waiting[upload.sha256] = upload
+        self.open_sha256 = upload.sha256
+        return upload.sha256
+
+    def work(self, workbench: Workbench, progress: Callable[[float, str], None]) -> None:
+        """Analyse what was taken in, a few at a time, and wait for it."""
+        n_before, n_todo = len(self.outcomes), len(self._waiting) + len(self._pending)
+        if n_todo == 0:
+            return
+        while self._waiting or self._pending:
+            while self._waiting and len(self._pending) < workbench.executor.n_workers:
+                sha256 = next(iter(self._waiting))
+                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256))
+            sha256, pending = next(iter(self._pending.items()))
+            n_done = len(self.outcomes) - n_before
+
+            def tell(share: float, doing: str, n_done: int = n_done) -> None:
+                of_many = f"{n_done + 1} of {n_todo}: " if n_todo > 1 else ""
+                progress(min(1.0, (n_done + share) / n_todo), of_many + doing)
+
+            try:
+                self.outcomes[sha256] = pending.wait(tell)
+            except TelepathyError:
+                self._forget(sha256)
+                raise
+            del self._pending[sha256]
+        while len(self.outcomes) > MAX_OUTCOMES:
+            del self.outcomes[next(iter(self.outcomes))]
+        self._open_one_that_is_there()
+
+    def _forget(self, sha256: str) -> None:
+        """Let the next run of the page try again."""
+        del self._pending[sha256]
+        self._hashes = {file_id: known for file_id, known in self._hashes.items() if known != sha256}
+        self._open_one_that_is_there()
+
+    def _open_one_that_is_there(self) -> None:
+        """The newest, when the one that was to be shown got no outcome or had to make room."""
+        if self.open_sha256 not in self.outcomes:
+            self.open_sha256 = next(reversed(self.outcomes), "")
+
+    def clear(self) -> None:
+        """Forget all of it; what was analysed stays in the store."""
+        self.outcomes.clear()
+        self._hashes.clear()
+        self._waiting.clear()
+        self._pending.clear()
+        self.round += 1
+        self.open_sha256 = ""
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[float, str], None]]:
+    """Gives what draws how far things are, from the first time it is told; nothing is left of it afterwards."""
+    place = st.empty()
+
+    def draw(share: float, doing: str) -> None:
+        place.progress(share, text=doing)
+
+    try:
+        yield draw
+    finally:
+        place.empty()
+
+
+def inbox() -> Inbox:
+    """This session's inbox."""
+    if "analyse_inbox" not in st.session_state:
+        st.session_state["analyse_inbox"] = Inbox()
+    kept: Inbox = st.session_state["analyse_inbox"]
+    return kept
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def samples() -> list[Path]:
+    """The recordings that come with Telepathy."""
+    return sorted(path for path in SAMPLES_DIR.glob("*") if path.suffix in {".wav", ".flac", ".opus"})
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def picture(_workbench: Workbench, sha256: str) -> Overview:
+    """What the recording with this content looks like, at the width of a screen."""
+    limits = DecodeLimits.from_settings(_workbench.settings)
+    waveform = decode(_workbench.recording_files.read(sha256), limits=limits).waveform
+    return overview(waveform, n_columns=SCREEN_COLUMNS)
+
+
+@st.cache_data(max_entries=4, ttl=60, show_spinner=False)
+def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
+    """The cards of the models at hand, by version."""
+    return {card.version: card for card in list_models(Path(models_dir))}
+
+
+def sound_of(workbench: Workbench, recording: Recording) -> bytes | None:
+    """The recording as it was sent; None when its bytes are no longer kept."""
+    files = workbench.recording_files
+    return files.read(recording.sha256) if files.exists(recording.sha256) else None

@@ -1,0 +1,133 @@
+"""Tables of answers. A frame here is a view: its columns stand in the docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
+
+import pandas as pd
+import streamlit as st
+
+from core.domain import Emotion
+from core.inbox import Outcome
+from core.store.predictions import PredictionRow
+from pages.parts import words
+from pages.parts.theme import EMOTION_COLOURS, surface, tint
+
+ROW_HEIGHT_PX = 38
+NOT_SURE = "not sure"
+REFUSED = "refused"
+
+
+def outcomes(shown: Sequence[Outcome], *, opened: int, key: str) -> int:
+    """Draw what became of several recordings; gives the position of the one the reader opened."""
+    chosen = st.dataframe(
+        outcomes_frame(shown),
+        key=key,
+        hide_index=True,
+        row_height=ROW_HEIGHT_PX,
+        height=ROW_HEIGHT_PX * 8 if len(shown) > 7 else "content",
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [opened]}},
+        column_config=_columns(),
+        alt="Recordings of this session and what we hear in them",
+    )
+    rows = chosen.selection.rows
+    return rows[0] if rows else opened
+
+
+def outcomes_frame(shown: Iterable[Outcome]) -> pd.DataFrame:
+    """Columns Recording, Answer (chips), Confidence (%), Uncertainty (nats), Length (s), Note.
+
+    Refusals have a name and a note only.
+    """
+    rows: list[tuple[object, ...]] = []
+    for outcome in shown:
+        if outcome.analysis is None:
+            rows.append((outcome.name, [REFUSED], None, None, None, str(outcome.refusal)))
+            continue
+        prediction = outcome.analysis.prediction
+        notes = " ".join(note.sentence for note in prediction.quality.notes)
+        rows.append(
+            (
+                outcome.name,
+                _chips(prediction.emotion, abstained=prediction.abstained),
+                100 * prediction.confidence,
+                prediction.uncertainty.predictive_entropy_nats,
+                prediction.duration_s,
+                notes,
+            )
+        )
+    return pd.DataFrame(rows, columns=["Recording", "Answer", "Confidence", "Uncertainty", "Length", "Note"])
+
+
+def predictions(
+    shown: Sequence[PredictionRow], *, zone: tzinfo, key: str, on_open: Callable[[PredictionRow], None]
+) -> None:
+    """Draw one page of predictions; `on_open` is told which row the reader ticked."""
+
+    def take() -> None:
+        for position in st.session_state[key].selection.rows:
+            on_open(shown[position])
+
+    st.dataframe(
+        predictions_frame(shown, zone=zone),
+        key=key,
+        hide_index=True,
+        row_height=ROW_HEIGHT_PX,
+        height="content",
+        placeholder="",
+        on_select=take,
+        selection_mode="single-row",
+        column_config=_columns(),
+        alt="Predictions that match the filters",
+    )
+
+
+def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.DataFrame:
+    """Columns Answer (chips), Confidence (%), Uncertainty (nats), Recording, Length (s), When, From,
+    Model.
+    """
+    rows = [
+        (
+            _chips(row.emotion, abstained=row.abstained),
+            100 * row.confidence,
+            row.uncertainty.predictive_entropy_nats,
+            row.recording_name,
+            row.duration_s,
+            words.when(row.created_at, zone),
+            words.SOURCE_WORDS[row.source],
+            row.model_version,
+        )
+        for row in shown
+    ]
+    return pd.DataFrame(
+        rows, columns=["Answer", "Confidence", "Uncertainty", "Recording", "Length", "When", "From", "Model"]
+    )
+
+
+def _columns() -> dict[str, object]:
+    shades = surface()
+    return {
+        "Recording": st.column_config.TextColumn(width="medium"),
+        "Answer": st.column_config.MultiselectColumn(
+            options=[*map(words.emotion_label, Emotion), NOT_SURE, REFUSED],
+            color=[*(tint(colour, shades.background) for colour in EMOTION_COLOURS.values()), shades.line, shades.line],
+            width=170,
+        ),
+        "Confidence": st.column_config.ProgressColumn(
+            min_value=0, max_value=100, format="%.0f %%", help=words.CONFIDENCE_HELP, width=115
+        ),
+        "Uncertainty": st.column_config.NumberColumn(format="%.2f nats", help=words.UNCERTAINTY_HELP, width=115),
+        "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
+        "When": st.column_config.TextColumn(width=150),
+        "From": st.column_config.TextColumn(width="small"),
+        "Model": st.column_config.TextColumn(width="medium"),
+        "Note": st.column_config.TextColumn(width="large"),
+    }
+
+
+def _chips(emotion: Emotion, *, abstained: bool) -> list[str]:
+    return [words.emotion_label(emotion), NOT_SURE] if abstained else [words.emotion_label(emotion)]

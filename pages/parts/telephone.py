@@ -1,0 +1,113 @@
+"""The WebRTC microphone: streamlit-webrtc brings the sound, a session judges it, the stage shows it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import av
+import streamlit as st
+
+from core.config import Settings
+from core.features.frames import mono_samples
+from core.inference.live import LiveOptions
+from core.inference.live_session import LiveSession
+from core.workbench import Workbench
+from pages.parts import stage
+
+SESSION = "live_session"
+
+
+def call(workbench: Workbench, *, key: str) -> bytes | None:
+    """Start, stop, stage and, once stopped, the question what becomes of it.
+
+    Returns
+    -------
+    The sound, as a FLAC file, of a session that has just been kept; None in every other run.
+    """
+    # Imported when it is used: it takes a second and 30 MB, and its SRTP library crashes in a process that has loaded
+    # tensorflow (2.21), as the tests' has.
+    from streamlit_webrtc import WebRtcMode, create_audio_sink_track, webrtc_streamer
+
+    current = _current_session(workbench)
+    context = webrtc_streamer(
+        key=f"{key}_webrtc",
+        mode=WebRtcMode.SENDONLY,
+        sink_audio_track=create_audio_sink_track(_taker(workbench), key=f"{key}_sink"),
+        rtc_configuration={"iceServers": _ice_servers(workbench.settings)},
+        media_stream_constraints={"audio": True, "video": False},
+        translations={"start": "Start listening", "stop": "Stop", "select_device": "Choose a microphone"},
+        media_toggle_controls=False,
+    )
+    is_playing = context.state.playing
+    _stage(is_playing, key)
+    if is_playing or current.duration_s == 0:
+        return None
+    return _decide(current, key)
+
+
+@st.fragment(run_every=stage.HOP_S)
+def _stage(is_playing: bool, key: str) -> None:
+    session: LiveSession = st.session_state[SESSION]
+    lost = f" {session.n_lost} frames were dropped: the machine is overloaded." if session.n_lost else ""
+    status = ("Connected by WebRTC." if is_playing else "Not listening.") + lost
+    stage.show(session.events, status=status, is_listening=is_playing, key=f"{key}_stage")
+
+
+def _decide(session: LiveSession, key: str) -> bytes | None:
+    st.markdown(f"{session.duration_s:.0f} s were heard. Keep them, with the same analysis as an upload?")
+    with st.container(horizontal=True):
+        is_kept = st.button("Keep and analyse", type="primary", key=f"{key}_keep")
+        is_discarded = st.button("Discard", key=f"{key}_discard")
+    if is_discarded:
+        session.discard()
+        del st.session_state[SESSION]
+        st.rerun()
+    if not is_kept:
+        return None
+    del st.session_state[SESSION]
+    return session.finish()
+
+
+def _current_session(workbench: Workbench) -> LiveSession:
+    if SESSION not in st.session_state:
+        st.session_state[SESSION] = LiveSession(
+            workbench.recogniser(),
+            partial(_options, workbench.settings),
+            max_duration_s=workbench.settings.max_duration_s,
+            folder=workbench.settings.data_dir,
+        )
+    session: LiveSession = st.session_state[SESSION]
+    return session
+
+
+def _taker(workbench: Workbench):
+    """What streamlit-webrtc calls for every frame, off Streamlit's threads: it only hands the samples on."""
+    session = _current_session(workbench)
+
+    def take(frame: av.AudioFrame) -> None:
+        session.push(mono_samples(frame), frame.sample_rate)
+
+    return take
+
+
+def _options(settings: Settings, sample_rate: int) -> LiveOptions:
+    return LiveOptions(
+        sample_rate_hz=sample_rate,
+        window_s=stage.WINDOW_S,
+        hop_s=stage.HOP_S,
+        smoothing_s=stage.SMOOTHING_S,
+        n_passes=settings.n_passes,
+        seed=settings.seed,
+        abstention_confidence=settings.abstention_confidence,
+    )
+
+
+def _ice_servers(settings: Settings) -> list[dict[str, str]]:
+    """None unless the settings name them: streamlit-webrtc would otherwise ask a public server."""
+    servers = []
+    if settings.stun_url:
+        servers.append({"urls": settings.stun_url})
+    if settings.turn_url:
+        turn = {"urls": settings.turn_url, "username": settings.turn_username, "credential": settings.turn_password}
+        servers.append(turn)
+    return servers

@@ -1,0 +1,102 @@
+"""How Telepathy looks: one colour, one sign and one word per emotion, the same on every page, light or dark.
+
+A saturated colour always means an emotion; everything else is ink on paper. tests/unit/test_theme.py checks that the
+colours can be told apart by colour-blind readers and stand out from both backgrounds, and that .streamlit/config.toml
+says the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.domain import Emotion
+
+EMOTION_COLOURS = {
+    Emotion.NEUTRAL: "#6D6D6C",
+    Emotion.CALM: "#1A97A6",
+    Emotion.HAPPY: "#BB8303",
+    Emotion.SAD: "#3F65C2",
+    Emotion.ANGRY: "#CC2124",
+    Emotion.FEARFUL: "#8E75F9",
+    Emotion.DISGUST: "#287B41",
+    Emotion.SURPRISED: "#DF4489",
+}
+
+TINT_SHARE = 0.26
+"""How much of an emotion's colour stays behind text of normal size, which a full colour would not leave readable."""
+
+EMOTION_SIGNS = {
+    Emotion.NEUTRAL: "●",
+    Emotion.CALM: "■",
+    Emotion.HAPPY: "▲",
+    Emotion.SAD: "▼",
+    Emotion.ANGRY: "✕",
+    Emotion.FEARFUL: "◆",
+    Emotion.DISGUST: "✚",
+    Emotion.SURPRISED: "★",
+}
+"""A mark of its own for each, beside its name, for whoever sees no colours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """The colours of one theme that charts need; .streamlit/config.toml says the same to Streamlit."""
+
+    background: str
+    raised: str
+    """Behind cards and inputs."""
+    text: str
+    muted: str
+    """Axis labels, captions."""
+    line: str
+    """Grid, borders."""
+    bar: str
+    """Bars that mean no emotion."""
+    quiet: str
+    """Sound without an emotion: nobody speaks, or we are not sure. Paler than the grey of neutral."""
+    scale: tuple[str, str, str]
+    """From nothing to most, for heat maps of no emotion."""
+
+
+LIGHT = Surface(
+    background="#FFFFFF",
+    raised="#F6F5F2",
+    text="#23262E",
+    muted="#5E6470",
+    line="#E4E1DA",
+    bar="#6C7484",
+    quiet="#B4B9C3",
+    scale=("#FFFFFF", "#8E95A3", "#14171F"),
+)
+DARK = Surface(
+    background="#121419",
+    raised="#1B1E25",
+    text="#ECEAE5",
+    muted="#A4A8B1",
+    line="#2B303A",
+    bar="#8B93A3",
+    quiet="#474D59",
+    scale=("#121419", "#6B7384", "#F4F2ED"),
+)
+
+
+def tint(colour: str, background: str) -> str:
+    """`colour` thinned into `background`, for use behind text.
+
+    Examples
+    --------
+    >>> tint("#FF0000", "#FFFFFF")
+    '#FFBDBD'
+    """
+    mixed = (
+        round(TINT_SHARE * int(colour[at : at + 2], 16) + (1 - TINT_SHARE) * int(background[at : at + 2], 16))
+        for at in (1, 3, 5)
+    )
+    return "#{:02X}{:02X}{:02X}".format(*mixed)
+
+
+def surface() -> Surface:
+    """The colours of the theme this browser shows."""
+    return DARK if st.context.theme.type == "dark" else LIGHT
