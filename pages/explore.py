@@ -65,7 +65,10 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
     place = paging.place(chosen, order)
     page = select_predictions(store, filter=chosen, limit=paging.PAGE_ROWS, cursor=place.cursor, order=order)
     tables.predictions(
-        page.items, zone=zone, key=detail.table_key(place), on_open=lambda row: detail.open_prediction(row.id)
+        page.items,
+        zone=zone,
+        key=f"explore_table_{detail.visit(place)}",
+        on_open=lambda row: detail.open_prediction(row.id),
     )
     paging.draw(place, page.next_cursor, n_shown)
 

@@ -17,9 +17,9 @@ N_CLOSED = "explore_n_closed"
 """How often the drawer was closed; part of the table's key, since only a new key takes its tick off."""
 
 
-def table_key(place: Place) -> str:
-    """The key of the table at `place`: no page of it inherits the tick of another."""
-    return f"explore_table_{st.session_state.get(N_CLOSED, 0)}_{place.first_row}"
+def visit(place: Place) -> str:
+    """Ends the key of the table at `place`: no page of it inherits the tick of another."""
+    return f"{st.session_state.get(N_CLOSED, 0)}_{place.first_row}"
 
 
 def open_prediction(prediction_id: UUID) -> None:
