@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from core.features.audio import TARGET_SAMPLE_RATE_HZ, Waveform
 
@@ -57,9 +58,8 @@ def log_mel(waveform: Waveform) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP][: len(waveform.samples) // HOP]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    bands = np.log10(np.maximum(power @ mel_filters(), 1e-10))
-    features: NDArray[np.float32] = ((np.maximum(bands, bands.max() - 8) + 4) / 4).astype(np.float32)
-    return features
+    bands = np.log10(np.maximum((_sparse_mel_filters() @ power.T).T, 1e-10))
+    return np.ascontiguousarray((np.maximum(bands, bands.max() - 8) + 4) / 4, dtype=np.float32)
 
 
 @functools.cache
@@ -78,6 +78,13 @@ def mel_filters() -> NDArray[np.float32]:
     filters: NDArray[np.float32] = triangles.astype(np.float32)
     filters.setflags(write=False)
     return filters
+
+
+@functools.cache
+def _sparse_mel_filters() -> sparse.csr_array:
+    # 391 of 16,080 weights are not zero. A dense product goes to BLAS, whose last bits depend on its threads on some
+    # processors (AMD Zen 3), and whose threads spin: 5 s took 18 ms beside other work, 0.4 ms this way.
+    return sparse.csr_array(mel_filters().T)
 
 
 _LINEAR_HZ_PER_MEL = 200 / 3

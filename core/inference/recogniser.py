@@ -99,8 +99,8 @@ class Recogniser:
         _require_features(card, parameters)
         if not card.version.endswith(f"-{weights_digest(folder)[:VERSION_DIGITS]}"):
             raise DamagedModelError(card.name, f"its weights are not those of version {card.version}")
-        # Log-mel multiplies small matrices. OpenBLAS's threads gain nothing there, wait by spinning, and on two busy
-        # cores made a window of 3 s take 18 ms instead of 0.5 ms. The results are the same, bit for bit (tested).
+        # Whatever small matrices are multiplied while serving, OpenBLAS's threads gain nothing there and wait by
+        # spinning: on two busy cores a product of 0.5 ms took 18 ms.
         threadpoolctl.threadpool_limits(limits=1, user_api="blas")
         encoder = _InterpreterPool(folder, ENCODER, n_interpreters=n_interpreters, n_threads=n_threads)
         head = _InterpreterPool(folder, HEAD, n_interpreters=n_interpreters, n_threads=n_threads)
