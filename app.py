@@ -17,10 +17,13 @@ import structlog
 import uvicorn
 
 from api.application import create_api, routes_of
+from api.middleware import READ_OUT_S
 from core.config import settings_of_this_machine
 from core.errors import TelepathyError
 from core.workbench import current_workbench, open_workbench, set_current_workbench
 
+DRAIN_GRACE_S = 0.3
+"""Between the signal and the end of listening: what the kernel already holds of requests is still read and refused."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 draining = threading.Event()
@@ -42,6 +45,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        if api.state.open_requests:  # cancelled, and about to be refused
+            await asyncio.wait(api.state.open_requests, timeout=2 * READ_OUT_S)
         # It stays the current one: a page that still runs finds it closed rather than opening another.
         await asyncio.to_thread(workbench.close)
 
@@ -66,8 +71,12 @@ def drain_when_told_to_stop(deadline_s: float) -> None:
         server.config.timeout_graceful_shutdown = deadline_s  # type: ignore[assignment]
 
         def drain(number: int, frame: FrameType | None, stop_server=stop_server) -> None:
+            was_draining = draining.is_set()
             draining.set()
-            stop_server(number, frame)
+            if was_draining:
+                stop_server(number, frame)
+            else:
+                threading.Timer(DRAIN_GRACE_S, stop_server, (number, frame)).start()
 
         signal.signal(number, drain)
 

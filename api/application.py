@@ -63,7 +63,8 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
     for alias, (endpoint, method) in ALIASES.items():
         api.add_api_route(alias, endpoint, methods=[method], include_in_schema=False)
     add_error_answers(api)
-    api.add_middleware(Doorkeeper, metrics=metrics, is_draining=is_draining)
+    api.state.open_requests = set()
+    api.add_middleware(Doorkeeper, metrics=metrics, is_draining=is_draining, open_requests=api.state.open_requests)
     api.openapi = lambda: _openapi(api)  # type: ignore[method-assign]
     return api
 

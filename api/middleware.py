@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ SAFE_HEADERS = {
 }
 """Sent unless the answer brings its own value."""
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
+READ_OUT_S = 0.5
+"""How long the rest of a refused body is awaited, so that the refusal arrives."""
 DISCONNECTED = 499
 """The status under which requests are counted whose sender left before the answer."""
 
@@ -41,12 +44,22 @@ class Doorkeeper:
     ----------
     is_draining
         Whether the process has been told to stop: new requests are then answered 503, those under way go on.
+    open_requests
+        Holds the tasks of requests that are being answered, so that the process can wait for the last of them.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        is_draining: Callable[[], bool],
+        open_requests: set[asyncio.Task[None]],
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._is_draining = is_draining
+        self._open_requests = open_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,6 +81,9 @@ class Doorkeeper:
                     headers.setdefault(name, value)
             await send(message)
 
+        task = asyncio.current_task()
+        assert task is not None
+        self._open_requests.add(task)
         started = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -79,6 +95,7 @@ class Doorkeeper:
                 # Nothing runs outside of here that a cancellation has to reach once the answer is sent.
                 if status:
                     raise
+                await _read_out(receive)
                 await error_response(request, ShuttingDownError())(scope, receive, send_with_headers)
             except Exception as error:  # the last resort: logged in full, answered without internals
                 log.error("unhandled exception", method=request.method, path=scope["path"], exc_info=error)
@@ -88,6 +105,7 @@ class Doorkeeper:
                 body = problem(HTTP_KINDS[500], detail, instance=scope["path"])
                 await problem_response(request, body)(scope, receive, send_with_headers)
             finally:
+                self._open_requests.discard(task)
                 duration_s = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 self._metrics.observe_request(request.method, route, status, duration_s)
@@ -102,8 +120,22 @@ class Doorkeeper:
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
         if self._is_draining():
+            await _read_out(receive)
             app = error_response(request, ShuttingDownError())
         elif request.method not in READING_METHODS and request.headers.get("sec-fetch-site") == "cross-site":
             detail = "A page of another site sent this from a browser. Send it from a program, or from this site."
             app = problem_response(request, problem(HTTP_KINDS[403], detail, instance=request.scope["path"]))
         await app(request.scope, receive, send)
+
+
+async def _read_out(receive: Receive) -> None:
+    """Drop what is still to come of a body, for a while.
+
+    The server closes the connection after such an answer. Closing it upon unread bytes makes the kernel reset it, and
+    the sender then loses the answer, which may have arrived already (RFC 9112, section 9.6).
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_OUT_S):
+            message = await receive()
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
