@@ -42,6 +42,7 @@ from training.judge import (
     score,
     select,
 )
+from training.precision import policy_of_this_machine
 from training.splits import Split, shared_speaker_split, speaker_independent_splits
 from training.student import N_BLOCKS, build_student
 from training.training_record import Exposure
@@ -163,7 +164,7 @@ def teacher_layers(places: Places, material: Material) -> LayerCache:
     """The teacher's stem and its blocks as far as the student goes, for every recording as it is."""
     teacher = None
     if not (places.cache / "layers-teacher.done").exists():
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        keras.mixed_precision.set_global_policy(policy_of_this_machine())
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
         keras.mixed_precision.set_global_policy("float32")
     return write_layers(
@@ -180,7 +181,7 @@ def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets
     """The encoder of `plan`, trained as far as it is not yet."""
     folder = places.run / plan.name
     folder.mkdir(parents=True, exist_ok=True)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    keras.mixed_precision.set_global_policy(policy_of_this_machine())
     keras.utils.set_random_seed(plan.seed)
     student = build_student()
     keras.mixed_precision.set_global_policy("float32")

@@ -29,13 +29,15 @@ def three_predictions(app):
         assert answer.status_code == 200
 
 
-def drawn_charts(visit):
-    """Names of the charts in which plotly has drawn something."""
-    return visit.page.evaluate(
-        "() => [...document.querySelectorAll('.js-plotly-plot')]"
-        ".filter(plot => plot.querySelector('.trace, .hm, .bars path'))"
-        ".map(plot => plot.closest('[class*=st-key-]').className.match(/st-key-(\\w+)/)[1])"
-    )
+DRAWN_CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')]
+    .filter(plot => plot.querySelector('.trace, .hm, .bars path'))
+    .map(plot => plot.closest('[class*=st-key-]').className.match(/st-key-(\\w+)/)[1])"""
+
+
+def drawn_charts(visit, *, n_charts: int) -> set[str]:
+    """Names of the charts in which plotly has drawn something, once there are so many: it draws after the script."""
+    visit.page.wait_for_function(f"n => ({DRAWN_CHARTS})().length === n", arg=n_charts)
+    return set(visit.page.evaluate(DRAWN_CHARTS))
 
 
 def press_on(visit, chart: str, from_share: tuple[float, float], to_share: tuple[float, float] | None = None) -> None:
@@ -59,12 +61,12 @@ def test_an_upload_gets_its_verdict_and_is_found_on_explore(visit, three_predict
         verdict = here.page.locator(".telepathy-verdict")
         assert "my own clip.wav" in verdict.inner_text()
         assert re.search("We hear:|Not sure:", verdict.inner_text())
-        assert set(drawn_charts(here)) == {"analyse_probabilities", "analyse_sound"}
+        assert drawn_charts(here, n_charts=2) == {"analyse_probabilities", "analyse_sound"}
         assert here.page.locator("[data-testid=stAudio]").evaluate("player => player.readyState") > 0
         here.page.get_by_role("link", name="Explore").click()
         here.page.wait_for_url("**/explore")
         here.settle()
-        assert len(drawn_charts(here)) == 3
+        drawn_charts(here, n_charts=3)
         here.page.get_by_placeholder("Part of a recording").fill("my own")
         here.page.keyboard.press("Enter")
         here.page.get_by_text(re.compile(r"^1 of \d+ predictions")).wait_for()
