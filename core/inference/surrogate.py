@@ -41,7 +41,7 @@ SCHEMA = "telepathy-surrogate-1"
 NOT_HEARD = frozenset({"intensity_mean_dbfs"})
 """The models do not hear it: 60 recordings made 10 dB quieter moved no emotion's log-odds by more than 0.05 on average
 and left 97 % of the answers as they were. In the corpora loud is angry all the same: trees that were given the level
-made it their first reason, and 10 dB moved them by -0.7 (telepathy) and -1.1 (telepathy-commercial) towards angry, a
+made it their first reason, and 10 dB less took 0.7 (telepathy) and 1.1 (telepathy-commercial) from their angry, a
 reason that is none of the model's."""
 SURROGATE_MEASURES = tuple(measure for measure in MEASURES if measure not in NOT_HEARD)
 _COLUMNS = [MEASURES.index(measure) for measure in SURROGATE_MEASURES]
