@@ -42,7 +42,7 @@ def test_answer_is_a_grid_of_values_that_add_up(explain):
     stretch = body["strongest_stretch"]
     assert stretch["start_s"] in body["time_edges_s"]
     assert stretch["end_s"] in body["time_edges_s"]
-    assert (body["seed"], 0 < body["n_evaluations"] <= 96) == (0, True)
+    assert (body["seed"], 0 < body["n_evaluations"] <= 192) == (0, True)
 
 
 def test_api_and_core_say_the_same(explain, workbench, wav):
