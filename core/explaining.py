@@ -33,9 +33,7 @@ class Voice:
     """Of the stretch without the silence at its ends."""
 
 
-def look_at_voice(
-    workbench: Workbench, data: bytes, *, window: Stretch, n_columns: int, progress: Progress
-) -> Voice:
+def look_at_voice(workbench: Workbench, data: bytes, *, window: Stretch, n_columns: int, progress: Progress) -> Voice:
     """Decode a recording and look at its `window`, in at most `n_columns` columns; in the calling thread.
 
     Raises

@@ -42,6 +42,7 @@ ARROWS = {
     "core.workbench": {"core"},
     "core.inbox": {"core"},
     "core.errands": {"core"},
+    "core.explaining": {"core"},
     "training": {"core.features", "core.evaluation", "core.domain", "core.errors", "core.config"},
     "api": {"core", "api"},
     "pages": {"core", "pages"},
