@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.features.prosody import MEASURES, as_vector
 from core.inference.registry import read_card
-from core.inference.surrogate import SCHEMA
+from core.inference.surrogate import SCHEMA, SURROGATE_MEASURES, surrogate_vector
 from tests.prosodies import drawn_voices
 from training.surrogate import TREES_PLAN, fit_imitation, log_odds, score_imitation, write_surrogate
 
@@ -19,10 +18,10 @@ def write_small_surrogate(folder: Path) -> None:
     """Write one into the folder of a model."""
     card = read_card(folder)
     voices = drawn_voices(N_VOICES)
-    measures = np.stack([as_vector(voice) for voice in voices])
+    measures = np.stack([surrogate_vector(voice) for voice in voices])
     speakers = [f"S-{number % 6}" for number in range(N_VOICES)]
     logits = np.zeros((N_VOICES, len(card.emotions)))
-    logits[:, 0] = 4 * np.log(measures[:, MEASURES.index("pitch_median_hz")] / 200)
+    logits[:, 0] = 4 * np.log(measures[:, SURROGATE_MEASURES.index("pitch_median_hz")] / 200)
     powers = np.exp(logits)
     targets = log_odds(powers / powers.sum(axis=1, keepdims=True))
     plan = {**TREES_PLAN, "max_iter": 8, "learning_rate": 0.4}
@@ -31,7 +30,7 @@ def write_small_surrogate(folder: Path) -> None:
         "schema": SCHEMA,
         "model_version": card.version,
         "emotions": [str(emotion) for emotion in card.emotions],
-        "measures": list(MEASURES),
+        "measures": list(SURROGATE_MEASURES),
         "fidelity": score_imitation(
             imitation.held_out,
             targets,
