@@ -54,6 +54,9 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.ModelNotFoundError, 404, "No such model"),
         _of(errors.FeatureMismatchError, 500, "The model does not fit this version"),
         _of(errors.DamagedModelError, 503, "The model's files cannot be read"),
+        _of(errors.SurrogateNotFoundError, 404, "The model has no surrogate"),
+        _of(errors.SurrogateMismatchError, 503, "The surrogate is of another version of the model"),
+        _of(errors.DamagedReferencesError, 503, "The reference voices cannot be read"),
         _of(errors.StoreError, 503, "The store cannot answer"),
         _of(errors.UnknownRecordingError, 404, "No such recording"),
         _of(errors.UnknownPredictionError, 404, "No such prediction"),
@@ -63,6 +66,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.InvalidSettingError, 500, "A setting is out of place"),
         _of(errors.RequestError, 400, "The request is impossible"),
         _of(errors.InvalidParameterError, 422, "A parameter is out of place"),
+        _of(errors.TooFewRecordingsError, 422, "Too few recordings to compare with"),
         _of(errors.BusyError, 503, "Too much to do at the moment"),
         _of(errors.ShuttingDownError, 503, "Shutting down"),
     ]

@@ -17,6 +17,9 @@ TelepathyError
     ModelNotFoundError             no such model
     FeatureMismatchError           model and features disagree
     DamagedModelError              its files cannot be read
+    SurrogateNotFoundError         nobody has made a surrogate of it
+    SurrogateMismatchError         its surrogate imitates another version
+    DamagedReferencesError         the voices to compare with cannot be read
   StoreError                     the store cannot answer
     UnknownRecordingError          no such recording
     UnknownPredictionError         no such prediction
@@ -26,6 +29,7 @@ TelepathyError
     InvalidSettingError            a setting's value is out of place
   RequestError                   the caller asked for something impossible
     InvalidParameterError          a parameter's value is out of place
+    TooFewRecordingsError          not enough recordings to say what is usual
   BusyError                      too much to do; try again shortly
     ShuttingDownError              the process is about to stop
 """
@@ -234,6 +238,46 @@ class DamagedModelError(ModelError):
         )
 
 
+class SurrogateNotFoundError(ModelError):
+    """Nobody has made a surrogate of it."""
+
+    code = "surrogate_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"Model {model!r} has no surrogate, so its answers cannot be explained by acoustic features. "
+            f"Make one: `python -m training surrogate --model {model}`."
+        )
+        self.model = model
+
+
+class SurrogateMismatchError(ModelError):
+    """A surrogate imitates another version of its model."""
+
+    code = "surrogate_mismatch"
+
+    def __init__(self, model: str, model_version: str, imitated_version: str) -> None:
+        super().__init__(
+            f"The surrogate of model {model!r} imitates version {imitated_version}, but the model is {model_version}. "
+            f"Make it anew: `python -m training surrogate --model {model}`."
+        )
+        self.model = model
+        self.model_version = model_version
+        self.imitated_version = imitated_version
+
+
+class DamagedReferencesError(ModelError):
+    """The voices to compare with cannot be read."""
+
+    code = "damaged_references"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(
+            f"The reference voices in {file} cannot be used: {reason}. "
+            "Restore the file, or make it anew: `python -m training references`."
+        )
+
+
 class StoreError(TelepathyError):
     """The store cannot answer."""
 
@@ -315,6 +359,21 @@ class InvalidParameterError(RequestError):
     def __init__(self, name: str, found: str, expected: str) -> None:
         super().__init__(f"The parameter {name!r} is {found}; it must be {expected}.")
         self.name = name
+
+
+class TooFewRecordingsError(RequestError):
+    """Not enough recordings to say what is usual."""
+
+    code = "too_few_recordings"
+
+    def __init__(self, n_recordings: int, n_needed: int) -> None:
+        given = "1 recording was" if n_recordings == 1 else f"{n_recordings} recordings were"
+        super().__init__(
+            f"{given} given to compare with; at least {n_needed} are needed to say what is usual. "
+            "Choose more recordings of this speaker, or compare with a corpus."
+        )
+        self.n_recordings = n_recordings
+        self.n_needed = n_needed
 
 
 class BusyError(TelepathyError):

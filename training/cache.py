@@ -25,6 +25,7 @@ from core.features.log_mel import log_mel
 from core.features.speech import speech_span
 from training.corpora import ManifestRow, manifest_sha256
 from training.progress import Progress
+from training.whole_files import write_atomically
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -218,10 +219,3 @@ def ahead(items: Iterable[Item], make: Callable[[Item], Made]) -> Iterator[tuple
                 yield first, future.result()
         for first, future in waiting:
             yield first, future.result()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader finds the old content or the new, never half of it."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

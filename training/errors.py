@@ -3,6 +3,7 @@
 TrainingError
   ManifestError                  a manifest cannot be used at all
   SplitError                     a split cannot be made or read
+  SurrogateError                 a surrogate or a reference cannot be made
   DownloadError                  a corpus cannot be fetched
     LicenceDeclinedError         the licence was not accepted
     ChecksumMismatchError        what arrived is not what was published
@@ -33,6 +34,13 @@ class SplitError(TrainingError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The split cannot be made: {reason}.")
+
+
+class SurrogateError(TrainingError):
+    """A surrogate or a reference cannot be made."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"It cannot be made: {reason}.")
 
 
 class DownloadError(TrainingError):

@@ -18,6 +18,7 @@ import parselmouth
 from numpy.typing import NDArray
 from parselmouth.praat import call
 
+from core.features.speech import speech_span
 from core.features.waveform import Waveform
 
 MIN_DURATION_S = 0.13
@@ -181,6 +182,16 @@ def measure_prosody(waveform: Waveform) -> Prosody:
     )
 
 
+def measure_speech_prosody(waveform: Waveform) -> Prosody:
+    """`measure_prosody` of `waveform` without the silence at its ends: the stretch that a model judges.
+
+    References and surrogates are made from this, so that rates, shares and levels do not depend on how early somebody
+    pressed the button.
+    """
+    start, end = speech_span(waveform)
+    return measure_prosody(Waveform(samples=waveform.samples[start:end], sample_rate=waveform.sample_rate))
+
+
 def prosody_contours(waveform: Waveform) -> ProsodyContours:
     """The curves behind `measure_prosody`, measured the same way; without frames where nothing can be measured."""
     if _says_nothing(waveform):
@@ -294,7 +305,6 @@ def _spectral_tilt(voice: _Voice) -> float | None:
     parts = call([voice.sound, grid], "Extract intervals where", 1, False, "is equal to", "V")
     parts = parts if isinstance(parts, list) else [parts]
     spectrum = call(parselmouth.Sound.concatenate(parts), "To Ltas", 100)
-    low_hz, high_hz = TILT_BAND_HZ
     low_hz, high_hz = TILT_BAND_HZ
     n_bins = call(spectrum, "Get number of bins")
     bin_hz = np.array([call(spectrum, "Get frequency from bin number", number) for number in range(1, n_bins + 1)])

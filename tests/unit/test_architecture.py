@@ -50,9 +50,10 @@ WELL_INFORMED = {
     "core.store.__main__": {"core.config"},
     "training.evaluate": {"core.inference"},
     "training.bundle": {"core.inference"},
+    "training.surrogate": {"core.inference"},
 }
-"""Modules that may know more than their package: entry points that have to find the pieces they run, and the writer of
-bundles, which names files as their reader does."""
+"""Modules that may know more than their package: entry points that have to find the pieces they run, and the writers of
+bundles and surrogates, which name files as their readers do."""
 
 
 def module_name(path: Path) -> str:
