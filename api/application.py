@@ -10,7 +10,15 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import routes_documentation, routes_health, routes_models, routes_predictions, routes_recordings, routes_stream
+from api import (
+    routes_documentation,
+    routes_explanations,
+    routes_health,
+    routes_models,
+    routes_predictions,
+    routes_recordings,
+    routes_stream,
+)
 from api.errors import add_error_answers
 from api.metrics import Metrics
 from api.middleware import Doorkeeper
@@ -53,6 +61,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
     api.state.stream_seats = routes_stream.StreamSeats()
     for module in (
         routes_predictions,
+        routes_explanations,
         routes_recordings,
         routes_models,
         routes_health,
@@ -86,6 +95,7 @@ def _openapi(api: FastAPI) -> dict[str, object]:
 
 TAGS = [
     {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
+    {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
     {"name": "models", "description": "Which can answer."},
     {"name": "health", "description": "For load balancers and monitoring."},

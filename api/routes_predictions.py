@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +25,7 @@ from api.schemas import (
     PredictionShape,
     Problem,
 )
-from api.uploads import name_of, received_form
+from api.uploads import form_schema, merged, name_of, received_form
 from core.domain import Emotion, Source
 from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
 from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
@@ -118,33 +117,6 @@ _REFUSALS = {
 }
 
 
-def _form_schema(file_field: str, *, is_list: bool) -> dict[str, Any]:
-    """The OpenAPI request body of a form with recordings, which is read by hand to count its bytes as they arrive."""
-    file = {"type": "string", "format": "binary", "description": "WAV, FLAC, MP3, Ogg, Opus, M4A/AAC or WebM."}
-    fields = {
-        name: {key: value for key, value in schema.items() if key not in {"default", "title"}}
-        for name, schema in PredictParameters.model_json_schema()["properties"].items()
-    }
-    schema = {
-        "type": "object",
-        "required": [file_field],
-        "properties": {file_field: {"type": "array", "items": file} if is_list else file} | fields,
-    }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-def _merged(query: PredictParameters, fields: dict[str, str]) -> PredictParameters:
-    """The parameters of the query and of the form as one; the same one twice is a mistake."""
-    asked = query.model_dump(exclude_none=True)
-    twice = asked.keys() & fields.keys()
-    if twice:
-        raise InvalidParameterError(min(twice), "given both by query and by form", "given once")
-    try:
-        return PredictParameters.model_validate(asked | fields)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-
-
 async def _analyse(
     workbench: Workbench, data: bytes, *, name: str, source: Source, parameters: PredictParameters
 ) -> Analysis:
@@ -168,7 +140,7 @@ async def _analyse(
     summary="Say which emotion a recording carries",
     response_description="What the model heard, how sure it is, and how good the recording was.",
     responses=refusals(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra=_form_schema("file", is_list=False),
+    openapi_extra=form_schema(PredictParameters, "file", is_list=False),
 )
 async def predict(
     request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
@@ -187,7 +159,7 @@ async def predict(
     ) as form:
         if len(form.files) > 1:
             raise InvalidParameterError("file", f"given {len(form.files)} times", "given once; use batch-predict")
-        parameters = _merged(query, form.fields)
+        parameters = merged(query, form.fields)
         [file] = form.files
         data, name = await file.read(), name_of(file)
     analysis = await _analyse(workbench, data, name=name, source=Source.API, parameters=parameters)
@@ -199,7 +171,7 @@ async def predict(
     summary="Say which emotions several recordings carry",
     response_description="Each recording in one of two lists: answered, or refused with its problem.",
     responses=refusals(400, 408, 413, 415, 422, 503),
-    openapi_extra=_form_schema("files", is_list=True),
+    openapi_extra=form_schema(PredictParameters, "files", is_list=True),
 )
 async def batch_predict(
     request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
@@ -219,7 +191,7 @@ async def batch_predict(
         if len(form.files) > settings.max_batch_files:
             expected = f"given at most {settings.max_batch_files} times; send several batches"
             raise InvalidParameterError("files", f"given {len(form.files)} times", expected)
-        parameters = _merged(query, form.fields)
+        parameters = merged(query, form.fields)
         waiting = iter(enumerate(form.files))
 
         async def work_through() -> None:

@@ -19,6 +19,7 @@ from core.domain import (
     TimelineWindow,
     Uncertainty,
 )
+from core.inference.attribution import Attribution, strongest_stretch
 from core.store.predictions import PredictionRow
 
 # Ranges are told, not enforced: a share that rounding made 1.0000000000000002 must not turn an answer into a failure.
@@ -310,6 +311,83 @@ class BatchShape(Shape):
 
     results: list[BatchResult]
     problems: list[BatchProblem]
+
+
+class StretchShape(Shape):
+    """From when to when."""
+
+    start_s: Seconds
+    end_s: Seconds
+
+
+class AttributionShape(Shape):
+    """How much each region of a recording spoke for an emotion, in nats of log-odds (docs/explanation.md)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model_version": "telepathy-0123456789ab",
+                "emotion": "happy",
+                "contrast": None,
+                "unit": "nats",
+                "values": [[0.4, 0.1, -0.1], [1.2, 0.5, 0.3]],
+                "time_edges_s": [0.1, 0.4, 0.7],
+                "band_edges_hz": [0.0, 1025.0, 2783.0, 8000.0],
+                "baseline": -1.5,
+                "output": 0.9,
+                "probabilities": {**_EXAMPLE},
+                "runner_up": "angry",
+                "window": {"start_s": 0.0, "end_s": 0.8},
+                "strongest_stretch": {"start_s": 0.4, "end_s": 0.7},
+                "n_evaluations": 64,
+                "seed": 0,
+            }
+        }
+    )
+
+    model_version: str
+    emotion: Emotion = Field(description="The one explained.")
+    contrast: Emotion | None = Field(description="The one it is set against; null for all others together.")
+    unit: Literal["nats"] = Field(description="Of values, baseline and output: log-odds with the natural logarithm.")
+    values: list[list[float]] = Field(
+        description="SHAP values: one row for each stretch of time, one column for each band. "
+        "They sum to output less baseline."
+    )
+    time_edges_s: list[float] = Field(
+        description="Where stretches begin and end, in seconds from the start of the recording; one more than rows."
+    )
+    band_edges_hz: list[float] = Field(description="Where bands begin and end; one more than columns.")
+    baseline: float = Field(description="Log-odds when the recording's own background replaces every region.")
+    output: float = Field(description="Log-odds of the recording as it is.")
+    probabilities: dict[Emotion, float] = Field(
+        description="The model's plain answer for the window, without dropout; they sum to 1."
+    )
+    runner_up: Emotion = Field(description="The most probable emotion beside the one explained.")
+    window: StretchShape = Field(description="What was explained: all of a short recording, one window of a long one.")
+    strongest_stretch: StretchShape = Field(description="The stretch to play when only one can be.")
+    n_evaluations: int = Field(description="Times the model was asked.")
+    seed: int
+
+    @staticmethod
+    def of(attribution: Attribution) -> AttributionShape:
+        start_s, end_s = strongest_stretch(attribution)
+        return AttributionShape(
+            model_version=attribution.model_version,
+            emotion=attribution.emotion,
+            contrast=attribution.contrast,
+            unit="nats",
+            values=attribution.values.tolist(),
+            time_edges_s=attribution.time_edges_s.tolist(),
+            band_edges_hz=attribution.band_edges_hz.tolist(),
+            baseline=attribution.baseline,
+            output=attribution.output,
+            probabilities=dict(attribution.probabilities),
+            runner_up=attribution.runner_up,
+            window=StretchShape(start_s=attribution.window.start_s, end_s=attribution.window.end_s),
+            strongest_stretch=StretchShape(start_s=start_s, end_s=end_s),
+            n_evaluations=attribution.n_evaluations,
+            seed=attribution.seed,
+        )
 
 
 class ModelShape(Shape):

@@ -9,7 +9,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,6 +20,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from core.errors import InvalidParameterError, UploadTooLargeError
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 """Boundaries, part headers and form fields beside the recordings themselves."""
@@ -148,3 +153,31 @@ def name_of(file: UploadFile) -> str:
     """What the sender called `file`, at a length that fits tables."""
     printable = "".join(character for character in file.filename or "" if character.isprintable())
     return printable.strip()[:MAX_NAME_CHARACTERS] or "unnamed"
+
+
+def form_schema(parameters: type[BaseModel], file_field: str, *, is_list: bool) -> dict[str, Any]:
+    """The OpenAPI request body of a form with recordings, which is read by hand to count its bytes as they arrive."""
+    file = {"type": "string", "format": "binary", "description": "WAV, FLAC, MP3, Ogg, Opus, M4A/AAC or WebM."}
+    properties = parameters.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    fields = {
+        name: {key: value for key, value in schema.items() if key not in {"default", "title"}}
+        for name, schema in properties.items()
+    }
+    schema = {
+        "type": "object",
+        "required": [file_field],
+        "properties": {file_field: {"type": "array", "items": file} if is_list else file} | fields,
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def merged(query: Parameters, fields: dict[str, str]) -> Parameters:
+    """The parameters of the query and of the form as one; the same one twice is a mistake."""
+    asked = query.model_dump(exclude_none=True)
+    twice = asked.keys() & fields.keys()
+    if twice:
+        raise InvalidParameterError(min(twice), "given both by query and by form", "given once")
+    try:
+        return type(query).model_validate(asked | fields)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error

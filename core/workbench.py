@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 import structlog
 
 from core.config import Settings, settings_of_this_machine
-from core.domain import Prediction, Quality, Recording, Source
+from core.domain import Emotion, Prediction, Quality, Recording, Source
 from core.errors import ModelError, ShuttingDownError, StoreError
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.identifiers import new_id
+from core.inference.attribution import Attribution, attribute
 from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
@@ -205,6 +206,59 @@ class Workbench:
                 self.on_analysis(analysis)
             tell(1.0, "Done")
             return analysis
+
+    def explain(
+        self,
+        data: bytes,
+        *,
+        emotion: Emotion | None = None,
+        contrast: Emotion | None = None,
+        model: str | None = None,
+        seed: int | None = None,
+        start_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Attribution:
+        """Decode a recording as `analyse` does and say which of its times and bands spoke for an emotion.
+
+        In the calling thread, which should be one of `executor`: it takes seconds. Nothing is stored: recording, model
+        version and seed give the same explanation again.
+
+        Parameters
+        ----------
+        data
+            A whole file of any kind that is read.
+        emotion, contrast, start_s
+            As in `core.inference.attribution.attribute`.
+        model, seed
+            None for those of the settings.
+        progress
+            Told how far it is; called from this thread.
+
+        Raises
+        ------
+        AudioError
+            The recording cannot be used.
+        ModelError
+            The model cannot.
+        InvalidParameterError
+            An emotion, the seed or `start_s` is out of place.
+        ShuttingDownError
+            The workbench has been closed.
+        """
+        with self._counted():
+            recogniser = self.recogniser(model)
+            audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
+            return attribute(
+                recogniser,
+                audio.waveform,
+                emotion=emotion,
+                contrast=contrast,
+                seed=self.settings.seed if seed is None else seed,
+                start_s=start_s,
+                window_s=self.settings.window_s,
+                hop_s=self.settings.hop_s,
+                progress=progress,
+            )
 
     def _keep(self, data: bytes, audio: DecodedAudio, *, name: str, source: Source) -> Recording:
         return insert_recording(

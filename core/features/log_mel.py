@@ -87,6 +87,20 @@ def _sparse_mel_filters() -> sparse.csr_array:
     return sparse.csr_array(mel_filters().T)
 
 
+@functools.cache
+def mel_borders_hz() -> NDArray[np.float64]:
+    """Where each mel band gives way to the next, in Hz: float64 (81,), from 0 to 8000.
+
+    Halfway, in mel, between the centres of neighbouring bands.
+    """
+    step = _hz_to_mel(TARGET_SAMPLE_RATE_HZ / 2) / (N_MELS + 1)
+    mel = (np.arange(N_MELS + 1, dtype=np.float64) + 0.5) * step
+    mel[0], mel[-1] = 0, _hz_to_mel(TARGET_SAMPLE_RATE_HZ / 2)
+    borders = _mel_to_hz(mel)
+    borders.setflags(write=False)
+    return borders
+
+
 _LINEAR_HZ_PER_MEL = 200 / 3
 _BREAK_HZ = 1000.0
 _LOG_STEP = np.log(6.4) / 27

@@ -122,6 +122,11 @@ class Recogniser:
                 self.card.name, f"{len(self.card.emotions)} emotions", f"judged as {probabilities.shape[2]}"
             )
 
+    @property
+    def n_interpreters(self) -> int:
+        """Callers served at the same time."""
+        return self._encoder.n_interpreters
+
     def embed(self, waveform: Waveform, *, timer: StageTimer | None = None) -> NDArray[np.float32]:
         """Embedding of the whole waveform, silence included.
 
@@ -143,7 +148,11 @@ class Recogniser:
         with timer.stage("log_mel"):
             frames = log_mel(waveform)
         with timer.stage("encoder"):
-            embedding: NDArray[np.float32] = self._encoder.run(log_mel=frames[np.newaxis])[0]
+            return self.embed_log_mel(frames)
+
+    def embed_log_mel(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embedding of a log-mel, float32 (n_dims,), for those who change it first; `frames` is (n_frames >= 1, 80)."""
+        embedding: NDArray[np.float32] = self._encoder.run(log_mel=frames[np.newaxis])[0]
         return embedding
 
     def embed_speech(self, waveform: Waveform, *, timer: StageTimer | None = None) -> NDArray[np.float32]:
@@ -198,6 +207,26 @@ class Recogniser:
         }
         logits = self._head.run(embedding=np.tile(embeddings, (n_passes, 1)), **masks)
         return softmax(logits.reshape(n_passes, n_clips, -1), temperature=self.parameters.temperature)
+
+    def plain_logits(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the head says with every unit kept, at the card's temperature: the softmax of it is the plain answer.
+
+        Parameters
+        ----------
+        embeddings : float32 (n_clips, n_dims)
+            At least one.
+
+        Returns
+        -------
+        float64 (n_clips, n_emotions)
+            Differences between emotions are log-odds, in nats.
+        """
+        masks = {
+            f"mask_{index}": np.ones((len(embeddings), width), np.float32)
+            for index, width in enumerate(self.parameters.mask_widths)
+        }
+        logits = self._head.run(embedding=embeddings, **masks)
+        return np.asarray(logits, dtype=np.float64) / self.parameters.temperature
 
     def without_dropout(self) -> Recogniser:
         """The same model with every unit kept in every pass: all passes give its one plain answer.
@@ -418,6 +447,7 @@ class _InterpreterPool:
     """Interpreters of one graph. LiteRT's interpreters serve one thread at a time, so each is lent to one caller."""
 
     def __init__(self, folder: Path, file: str, *, n_interpreters: int, n_threads: int) -> None:
+        self.n_interpreters = n_interpreters
         self._free: queue.LifoQueue[SignatureRunner] = queue.LifoQueue()
         for _ in range(n_interpreters):
             try:

@@ -23,6 +23,7 @@ from core.errors import (
     TelepathyError,
 )
 from core.features.audio import DecodeLimits, decode
+from core.inference.attribution import attribute
 from core.inference.recogniser import Recogniser
 from core.store.engine import open_store
 from core.store.predictions import count_predictions, select_prediction
@@ -96,6 +97,23 @@ def test_long_recording_is_stored_with_its_timeline(workbench):
     assert len(prediction.windows) == 3
     assert select_prediction(workbench.store, prediction_id=prediction.id) == prediction
     assert analyse(workbench, voice_wav(seconds=5.0), timeline=False).prediction.windows == ()
+
+
+def test_explanation_is_of_what_analyse_hears_and_is_not_stored(workbench, clip):
+    told = []
+    explained = workbench.explain(clip, progress=lambda share, _: told.append(share))
+    waveform = decode(clip, limits=DecodeLimits.from_settings(workbench.settings)).waveform
+    expected = attribute(workbench.recogniser(), waveform, seed=workbench.settings.seed)
+    assert np.array_equal(explained.values, expected.values)
+    assert explained.model_version == analyse(workbench, clip).prediction.model_version
+    assert (told[0], told[-1]) == (0, 1)
+    assert count_predictions(workbench.store) == count_recordings(workbench.store) == 1
+
+
+def test_closed_workbench_explains_nothing(workbench, clip):
+    workbench.close()
+    with pytest.raises(ShuttingDownError):
+        workbench.explain(clip)
 
 
 def test_same_upload_twice_is_one_recording_and_two_equal_answers(workbench, clip):

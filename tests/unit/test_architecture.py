@@ -119,9 +119,17 @@ def loaded_after(statement: str) -> set[str]:
 
 
 def test_core_loads_neither_user_interface_nor_tensorflow():
-    loaded = loaded_after("import core.workbench, core.store, core.inference.recogniser, core.features.quality")
+    loaded = loaded_after(
+        "import core.workbench, core.store, core.features.quality; "
+        "import core.inference.recogniser, core.inference.attribution"
+    )
     assert not loaded & {"streamlit", "fastapi", "plotly", "tensorflow", "keras", "shap", "parselmouth"}
 
 
 def test_api_loads_no_tensorflow():
     assert not loaded_after("import api.application") & {"streamlit", "tensorflow", "keras", "shap", "parselmouth"}
+
+
+def test_pages_load_neither_shap_nor_what_it_brings_before_they_explain():
+    loaded = loaded_after("import app, pages.navigation, pages.parts.answer, pages.parts.charts")
+    assert not loaded & {"shap", "numba", "sklearn", "tensorflow", "keras"}

@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
+
 from core.config import Settings
-from core.domain import Source
+from core.domain import Emotion, Source
+from core.inference.attribution import Attribution, Stretch
 from core.inference.executor import InferenceExecutor
-from tests.factories import make_prediction, make_recording
+from tests.factories import make_prediction, make_probabilities, make_recording
 
 
 class FakeWorkbench:
@@ -29,6 +32,27 @@ class FakeWorkbench:
         self._on_analyse()
         recording = make_recording(name=name, source=source)
         return SimpleNamespace(recording=recording, prediction=make_prediction(recording))
+
+    def explain(self, data: bytes, **_: object) -> Attribution:
+        with self._lock:
+            self.n_begun += 1
+        self._on_analyse()
+        return Attribution(
+            model_version="made-up",
+            emotion=Emotion.HAPPY,
+            contrast=None,
+            values=np.array([[0.5], [1.5]], np.float32),
+            time_edges_s=np.array([0.0, 0.5, 1.0]),
+            band_edges_hz=np.array([0.0, 8000.0]),
+            log_mel=np.zeros((100, 80), np.float32),
+            baseline=-1.0,
+            output=1.0,
+            probabilities=make_probabilities(),
+            runner_up=Emotion.SAD,
+            n_evaluations=4,
+            seed=0,
+            window=Stretch(start_s=0.0, end_s=1.0),
+        )
 
     def readiness(self) -> list[SimpleNamespace]:
         return self.checks

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from api.application import ALIASES, PROBES, create_api
-from api.schemas import PredictionShape, Problem
+from api.schemas import AttributionShape, PredictionShape, Problem
 from core.config import REPOSITORY
 
 
@@ -60,6 +60,19 @@ def test_example_of_an_answer_is_an_answer():
     assert sum(shape.probabilities.values()) == pytest.approx(1)
     parts = shape.uncertainty
     assert parts.predictive_entropy == pytest.approx(parts.expected_entropy + parts.mutual_information)
+
+
+def test_explanation_is_asked_for_with_the_same_form(document):
+    form = document["paths"]["/api/v1/explain"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["file"]
+    assert form["properties"].keys() == {"file", "emotion", "contrast", "model", "seed", "start_s"}
+
+
+def test_example_of_an_explanation_adds_up():
+    shape = AttributionShape.model_validate(AttributionShape.model_config["json_schema_extra"]["example"])
+    assert sum(sum(row) for row in shape.values) == pytest.approx(shape.output - shape.baseline)
+    assert len(shape.time_edges_s) == len(shape.values) + 1
+    assert all(len(row) + 1 == len(shape.band_edges_hz) for row in shape.values)
 
 
 def test_example_of_a_problem_is_a_problem():

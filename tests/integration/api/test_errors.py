@@ -87,7 +87,7 @@ def test_no_body_is_answered_as_a_bug(data):
     end = data.draw(st.integers(start, len(whole)))
     body = whole[:start] + data.draw(st.binary(max_size=40)) + whole[end:]
     content_type = data.draw(st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data; boundary=y; x"]))
-    path = data.draw(st.sampled_from(["/api/v1/predict", "/api/v1/batch-predict"]))
+    path = data.draw(st.sampled_from(["/api/v1/predict", "/api/v1/batch-predict", "/api/v1/explain"]))
     answer = FUZZED.post(path, content=body, headers={"content-type": content_type})
     assert answer.status_code in {200, 400, 422}, answer.text
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.signal
 
 from core.features.audio import Waveform
-from core.features.log_mel import log_mel, mel_filters
+from core.features.log_mel import log_mel, mel_borders_hz, mel_filters
 
 
 def _noise(seconds: float, sample_rate: int = 16_000) -> Waveform:
@@ -16,6 +16,14 @@ def _noise(seconds: float, sample_rate: int = 16_000) -> Waveform:
 
 def test_mel_filters_agree_with_librosa() -> None:
     np.testing.assert_allclose(mel_filters().T, librosa.filters.mel(sr=16_000, n_fft=400, n_mels=80), atol=1e-7)
+
+
+def test_borders_lie_between_the_centres_that_librosa_names() -> None:
+    centres_hz = librosa.mel_frequencies(n_mels=82, fmin=0, fmax=8000)[1:-1]
+    borders_hz = mel_borders_hz()
+    assert (len(borders_hz), borders_hz[0], borders_hz[-1]) == (81, 0, pytest.approx(8000))
+    assert np.all((borders_hz[:-1] < centres_hz) & (centres_hz < borders_hz[1:]))
+    assert borders_hz[5] == pytest.approx((centres_hz[4] + centres_hz[5]) / 2)  # linear below 1 kHz
 
 
 def test_log_mel_agrees_with_scipy_and_librosa() -> None:

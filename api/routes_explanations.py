@@ -1,0 +1,79 @@
+"""Explanations: which times and bands of a recording spoke for an emotion."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from api.access import OpenWorkbench
+from api.routes_predictions import refusals
+from api.schemas import AttributionShape
+from api.uploads import form_schema, merged, received_form
+from core.domain import Emotion
+from core.errors import InvalidParameterError
+
+router = APIRouter(prefix="/api/v1", tags=["explanations"])
+
+
+class ExplainParameters(BaseModel):
+    """What to explain; by query or as fields of the form. What is left out follows the model and the settings."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    emotion: Emotion | None = Field(default=None, description="Left out: the most probable one.")
+    contrast: Emotion | None = Field(
+        default=None, description="Why the emotion and not this one. Left out: and not any other."
+    )
+    model: str | None = Field(default=None, max_length=100, description="Name of the model; see `GET /api/v1/models`.")
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1, description="The same seed gives the same values.")
+    start_s: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Explain the window that starts here.",
+    )
+
+
+@router.post(
+    "/explain",
+    summary="Say which parts of a recording spoke for an emotion",
+    response_description="A SHAP value for each stretch of time and band of frequency.",
+    responses=refusals(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra=form_schema(ExplainParameters, "file", is_list=False),
+)
+async def explain(
+    request: Request, workbench: OpenWorkbench, query: Annotated[ExplainParameters, Query()]
+) -> AttributionShape:
+    """Decodes the recording as predict does and asks the model about it many times. Nothing is stored.
+
+    The first explanation of a process takes some seconds longer: its library is loaded only then.
+    """
+    settings = workbench.settings
+    async with received_form(
+        request,
+        file_field="file",
+        max_mb=settings.max_upload_mb,
+        what="The file",
+        stall_s=settings.upload_stall_s,
+    ) as form:
+        if len(form.files) > 1:
+            raise InvalidParameterError("file", f"given {len(form.files)} times", "given once")
+        parameters = merged(query, form.fields)
+        data = await form.files[0].read()
+    future = workbench.executor.submit(
+        partial(
+            workbench.explain,
+            data,
+            emotion=parameters.emotion,
+            contrast=parameters.contrast,
+            model=parameters.model,
+            seed=parameters.seed,
+            start_s=parameters.start_s,
+        )
+    )
+    return AttributionShape.of(await asyncio.wrap_future(future))
