@@ -105,7 +105,7 @@ TAGS = [
 def routes_of(api: FastAPI) -> list[BaseRoute]:
     """What to register in the application around `api`, so that all its addresses lead to it."""
     whole = _WholePath(api)
-    http = [Route(path, whole) for path in ("/api", *PROBES, *ALIASES)]
+    http = [Route(path, whole) for path in ("/api", *PROBES, *ALIASES, routes_stream.ALIAS)]
     return [Mount("/api", app=whole), WebSocketRoute(routes_stream.ALIAS, whole), *http]
 
 

@@ -82,6 +82,7 @@ HTTP_KINDS: Mapping[int, ProblemKind] = {
         ProblemKind(status=405, code="method_not_allowed", title="Not with this method"),
         ProblemKind(status=408, code="upload_stalled", title="The upload stalled"),
         ProblemKind(status=415, code="unsupported_media_type", title="Not a form with files"),
+        ProblemKind(status=426, code="upgrade_required", title="An address for WebSockets"),
         ProblemKind(status=500, code="internal_error", title="Something went wrong here"),
     )
 }
@@ -161,13 +162,28 @@ def _invalid_parameter(
     location: tuple[int | str, ...], message: str, kind: str, value: object
 ) -> errors.InvalidParameterError:
     """pydantic's finding in the words of Telepathy: what was found, and what it must be."""
-    name = ".".join(str(part) for part in location if part not in {"query", "body", "path"})
+    name = ".".join(part for part in location if isinstance(part, str) and part not in {"query", "body", "path"})
     if kind == "missing":
         return errors.InvalidParameterError(name, "missing", "given")
     if kind == "extra_forbidden":
         return errors.InvalidParameterError(name, "not known here", "left out")
-    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = _EXPECTED.get(kind) or message.removeprefix("Value error, ").removeprefix("Input should be ")
     return errors.InvalidParameterError(name, repr(value)[:80], expected)
+
+
+_MOMENT = "a date and time with time zone, such as 2026-01-05T09:30:00Z"
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "uuid_parsing": "a UUID",
+    "datetime_parsing": _MOMENT,
+    "datetime_from_date_parsing": _MOMENT,
+    "timezone_aware": _MOMENT,
+    "string_pattern_mismatch": "a text without NUL characters",
+}
+"""What must be given, by pydantic's kind of error, where its own words are about parsing or Python's types."""
 
 
 def add_error_answers(api: FastAPI) -> None:

@@ -65,6 +65,9 @@ class Doorkeeper:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method, is_head = scope["method"], scope["method"] == "HEAD"
+        if is_head:  # wherever GET is answered, HEAD is too (RFC 9110, section 9.1); FastAPI's routes know only one
+            scope = {**scope, "method": "GET"}
         request = Request(scope, receive)
         sent = request.headers.get("x-request-id", "")
         request_id = sent if REQUEST_ID.fullmatch(sent) else new_id().hex
@@ -79,6 +82,8 @@ class Doorkeeper:
                 headers["X-Request-ID"] = request_id
                 for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         task = asyncio.current_task()
@@ -98,7 +103,7 @@ class Doorkeeper:
                 await _read_out(receive)
                 await error_response(request, ShuttingDownError())(scope, receive, send_with_headers)
             except Exception as error:  # the last resort: logged in full, answered without internals
-                log.error("unhandled exception", method=request.method, path=scope["path"], exc_info=error)
+                log.error("unhandled exception", method=method, path=scope["path"], exc_info=error)
                 if status:
                     raise
                 detail = f"This is a mistake in Telepathy. Report it with the request id {request_id}."
@@ -108,10 +113,10 @@ class Doorkeeper:
                 self._open_requests.discard(task)
                 duration_s = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
-                self._metrics.observe_request(request.method, route, status, duration_s)
+                self._metrics.observe_request(method, route, status, duration_s)
                 log.info(
                     "request",
-                    method=request.method,
+                    method=method,
                     path=scope["path"],
                     status=status,
                     duration_ms=round(duration_s * 1000, 1),

@@ -9,6 +9,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.stream_events import Failed, asyncapi_document
@@ -79,6 +81,14 @@ async def _refuse(websocket: WebSocket, why: Failed, close_code: int) -> None:
     with contextlib.suppress(WebSocketDisconnect):  # who has left already need not be told
         await websocket.send_text(why.model_dump_json())
         await websocket.close(close_code)
+
+
+@router.get(ADDRESS, include_in_schema=False)
+@router.get(ALIAS, include_in_schema=False)
+async def not_by_http(request: Request) -> None:
+    """Whoever opens the address of the stream in a browser is told what it is, instead of that nothing is there."""
+    detail = f"{request.scope['path']} is a WebSocket: connect to it by ws:// or wss://. docs/streaming.md says how."
+    raise HTTPException(426, detail, {"Upgrade": "websocket"})
 
 
 @router.get("/api/asyncapi.json", include_in_schema=False)

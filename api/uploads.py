@@ -87,8 +87,9 @@ async def received_form(
         The body is no multipart form (415), cannot be read as one (400), or stopped arriving (408).
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        found = request.headers.get("content-type") or "no content type"
-        detail = f"The body is {found}; send multipart/form-data with the recording in the field {file_field!r}."
+        found = request.headers.get("content-type")
+        what_came = f"is {found}" if found else "has no content type"
+        detail = f"The body {what_came}; send multipart/form-data with the recording in the field {file_field!r}."
         raise HTTPException(415, detail, {"Accept": "multipart/form-data", "Connection": "close"})
     max_bytes = int(max_mb * 1e6) + MULTIPART_OVERHEAD_BYTES
     announced = request.headers.get("content-length", "")

@@ -1,6 +1,6 @@
 """How long decoding and quality take for each kind of file, and how much memory ten minutes need.
 
-    python benchmarks/decode.py
+    python -m benchmarks.decode
 
 The voice is synthetic (tests/audio_files.py). Each time is the median and the best of many decodings in a warm
 process; each memory figure comes from a process of its own. Run it on an idle machine.

@@ -1,4 +1,4 @@
-"""How long prosody takes per second of audio.  python benchmarks/prosody.py"""
+"""How long prosody takes per second of audio.  python -m benchmarks.prosody"""
 
 from __future__ import annotations
 

@@ -180,8 +180,8 @@ class ClippedAudioError(AudioError):
 
     def __init__(self, clipping_share: float) -> None:
         super().__init__(
-            f"{clipping_share:.0%} of the recording is clipped (stuck at full scale), so no voice is left in it. "
-            "Lower the recording level and record again."
+            f"{100 * clipping_share:.0f}\u00a0% of the recording is clipped (stuck at full scale), so no voice is "
+            "left in it. Lower the recording level and record again."
         )
         self.clipping_share = clipping_share
 

@@ -21,17 +21,24 @@ def render() -> None:
         hand_in(workbench, inbox)
     with results:
         with session.progress() as tell:
+            # Emptied at once: a run that goes on for long would leave "Nothing handed in yet" standing below.
+            place = st.empty() if inbox.has_work else st
             inbox.work(workbench, tell)
-        if not inbox.outcomes:
-            welcome()
-        elif len(inbox.outcomes) > 1:
-            choose(inbox)
-        if inbox.open_sha256 in inbox.outcomes:
-            show(workbench, inbox.outcomes[inbox.open_sha256])
+        with place.container():
+            answers(workbench, inbox)
     if inbox.outcomes:
         inputs.button(
             "Start afresh", key="analyse_clear", icon=":material/restart_alt:", type="tertiary", on_click=inbox.clear
         )
+
+
+def answers(workbench: Workbench, inbox: Inbox) -> None:
+    if not inbox.outcomes:
+        welcome()
+    elif len(inbox.outcomes) > 1:
+        choose(inbox)
+    if inbox.open_sha256 in inbox.outcomes:
+        show(workbench, inbox.outcomes[inbox.open_sha256])
 
 
 def hand_in(workbench: Workbench, inbox: Inbox) -> None:
@@ -50,7 +57,7 @@ def hand_in(workbench: Workbench, inbox: Inbox) -> None:
     spoken = st.audio_input("Or speak", key=f"analyse_microphone_{inbox.round}")
     inbox.take_files([spoken] if spoken else [], Source.MICROPHONE)
     if session.samples():
-        st.markdown("Or try a sample", anchors=False)
+        st.markdown(":small[Or try a sample]", anchors=False)
     with st.container(horizontal=True, gap="small", key="analyse_samples"):
         for path in session.samples():
             if st.button(words.sample_name(path.stem), key=f"analyse_sample_{path.stem}"):
@@ -76,13 +83,13 @@ def welcome() -> None:
 
 def choose(inbox: Inbox) -> None:
     st.markdown("##### This session", anchors=False)
-    kept = list(inbox.outcomes)
+    newest_first = list(reversed(inbox.outcomes))
     opened = tables.outcomes(
-        list(inbox.outcomes.values()),
-        opened=kept.index(inbox.open_sha256),
-        key=f"analyse_table_{len(kept)}_{inbox.round}",
+        [inbox.outcomes[sha256] for sha256 in newest_first],
+        opened=newest_first.index(inbox.open_sha256),
+        key=f"analyse_table_{inbox.n_taken}_{inbox.round}",
     )
-    inbox.open_sha256 = kept[opened]
+    inbox.open_sha256 = newest_first[opened]
 
 
 def show(workbench: Workbench, outcome: Outcome) -> None:

@@ -143,8 +143,8 @@ def _note_on_clipping(clipping_share: float) -> QualityNote | None:
         return None
     return QualityNote(
         code="clipped",
-        sentence=f"{clipping_share:.1%} of the recording is clipped (stuck at full scale), which sounds harsher than "
-        "the voice was. Lower the recording level.",
+        sentence=f"{100 * clipping_share:.1f}\u00a0% of the recording is clipped (stuck at full scale), which sounds "
+        "harsher than the voice was. Lower the recording level.",
     )
 
 
@@ -155,7 +155,7 @@ def _note_on_speech(speech_ratio: float, *, n_frames: int) -> QualityNote | None
         return None
     return QualityNote(
         code="little_speech",
-        sentence=f"Only {speech_s:.1f} s of the recording ({speech_ratio:.0%}) sound like speech. "
+        sentence=f"Only {speech_s:.1f} s of the recording ({100 * speech_ratio:.0f}\u00a0%) sounds like speech. "
         "Two seconds or more of one voice work best.",
     )
 

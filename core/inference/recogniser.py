@@ -337,7 +337,7 @@ class Recogniser:
         for first in range(0, len(bounds), _WINDOWS_PER_CALL):
             group = range(first, min(first + _WINDOWS_PER_CALL, len(bounds)))
             if progress is not None:
-                progress(first / len(bounds), f"Window {first + 1} of {len(bounds)}")
+                progress(first / len(bounds), f"Recognising, {bounds[first][0]:.0f} of {waveform.duration_s:.0f} s")
             wanted = [index for index in group if weights[index]]
             passes = self._pass_windows(waveform, [bounds[index] for index in wanted], n_passes, seed, timer)
             answers = dict(zip(wanted, passes, strict=True))

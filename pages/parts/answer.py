@@ -113,9 +113,9 @@ def _sound_in_words(prediction: Prediction) -> str:
 
 
 def _sound_help(prediction: Prediction) -> str:
+    pale = "where nobody speaks" if charts.is_long(prediction) else "if we are not sure"
     text = (
-        "Above, the loudness of the voice, in the colour of the emotion we hear there; "
-        "pale where nobody speaks or we are not sure. "
+        f"Above, the loudness of the voice, in the colour of the emotion we hear there; pale {pale}. "
         "Below it, the spectrogram: which pitches are loud when. Click anywhere to listen from there."
     )
     if charts.is_long(prediction):
@@ -139,9 +139,9 @@ def _quality(prediction: Prediction) -> None:
     _heading("How good the recording is")
     quality = prediction.quality
     with st.container(horizontal=True, gap="small"):
-        _figure("Peak", f"{quality.peak_dbfs:.0f} dBFS", words.LOUDNESS_HELP)
+        _figure("Peak", f"{words.decibels(quality.peak_dbfs)} dBFS", words.LOUDNESS_HELP)
         _figure("Speech", words.percent(quality.speech_ratio), words.SPEECH_HELP)
-        _figure("Clarity", f"{quality.snr_db:.0f} dB", words.NOISE_HELP)
+        _figure("Clarity", f"{words.decibels(quality.snr_db)} dB", words.NOISE_HELP)
         _figure("Reaches", f"{quality.bandwidth_hz / 1000:.1f} kHz", words.BANDWIDTH_HELP)
 
 
@@ -155,7 +155,7 @@ def _provenance(workbench: Workbench, recording: Recording, prediction: Predicti
     by_which_way = (
         f"Model **{prediction.model_version}**",
         f"mean of {prediction.n_passes} passes",
-        words.duration(prediction.latency_ms / 1e3, exact=True),
+        f"answered in {words.duration(prediction.latency_ms / 1e3, exact=True)}",
         words.when(prediction.created_at, session.zone()),
         words.origin(recording, prediction.source),
     )

@@ -31,6 +31,13 @@ SHORTEST_TIMELINE_WINDOWS = 4
 SMALL_COUNT = 5
 """Below this an axis would be divided into halves of predictions."""
 SECONDS_UP_TO_S = 60
+DATE_TICKS = [
+    {"dtickrange": [None, 60_000], "value": "%H:%M:%S\n%-d %b %Y"},
+    {"dtickrange": [60_000, 86_400_000], "value": "%H:%M\n%-d %b %Y"},
+    {"dtickrange": [86_400_000, "M1"], "value": "%-d %b\n%Y"},
+    {"dtickrange": ["M1", None], "value": "%b %Y"},
+]
+"""Days before months, as everywhere else; Plotly's own are American. What follows the line break is said once."""
 CLOCK_STEPS_S = (10, 30, 60, 120, 300, 600)
 MOST_TICKS = 10
 NARROWEST_LABEL = 0.09
@@ -387,6 +394,8 @@ def confidence_against_uncertainty(
         zeroline=False,
         fixedrange=True,
     )
+    if not bins:
+        _say_nothing_matches(figure, surface)
     return figure
 
 
@@ -426,7 +435,7 @@ def over_time(
         dragmode="select",
         selectdirection="h",
     )
-    figure.update_xaxes(showgrid=False, fixedrange=True, type="date", visible=bool(counts))
+    figure.update_xaxes(showgrid=False, fixedrange=True, type="date", tickformatstops=DATE_TICKS)
     figure.update_yaxes(
         title={"text": "Predictions", "standoff": 6},
         gridcolor=surface.line,
@@ -435,7 +444,24 @@ def over_time(
         tickformat=",d",
         dtick=1 if _highest(counts) < SMALL_COUNT else None,
     )
+    if not counts:
+        _say_nothing_matches(figure, surface)
     return figure
+
+
+def _say_nothing_matches(figure: go.Figure, surface: Surface) -> None:
+    """In place of axes around nothing. A chart leaves its own filter out, so it is the others that leave nothing."""
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        text="Nothing matches the other filters",
+        showarrow=False,
+        font={"size": 13, "color": surface.muted},
+    )
 
 
 def _highest(counts: Sequence[EmotionOverTime]) -> int:

@@ -80,7 +80,13 @@ def toggle_emotion(emotion: Emotion) -> None:
 def draw(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) -> None:
     """Draw the filters as `chosen` has them."""
     _widget(
-        partial(st.pills, "Emotion", [emotion.value for emotion in Emotion], selection_mode="multi"),
+        partial(
+            st.pills,
+            "Emotion",
+            [emotion.value for emotion in Emotion],
+            selection_mode="multi",
+            format_func=lambda value: words.emotion_label(Emotion(value)),
+        ),
         "explore_emotion",
         [emotion.value for emotion in chosen.emotions],
         lambda values: {"emotions": tuple(map(Emotion, values))},

@@ -59,6 +59,8 @@ class Inbox:
     """Which of them is shown in detail."""
     round: int = 0
     """How often the page was cleared; part of its widgets' keys, since only a new key empties an uploader."""
+    n_taken: int = 0
+    """How often something was handed in, known or new; part of the table's key, since only a new key moves its tick."""
     _hashes: dict[str, str] = field(default_factory=dict)
     """Content hash of each of Streamlit's file ids already taken in."""
     _waiting: dict[str, Upload] = field(default_factory=dict)
@@ -78,14 +80,20 @@ class Inbox:
         if upload.sha256 not in self.outcomes and upload.sha256 not in self._pending:
             self._waiting[upload.sha256] = upload
         self.open_sha256 = upload.sha256
+        self.n_taken += 1
         return upload.sha256
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something that was taken in has not been analysed."""
+        return bool(self._waiting or self._pending)
 
     def work(self, workbench: Workbench, progress: Callable[[float, str], None]) -> None:
         """Analyse what was taken in, a few at a time, and wait for it."""
-        n_before, n_todo = len(self.outcomes), len(self._waiting) + len(self._pending)
-        if n_todo == 0:
+        if not self.has_work:
             return
-        while self._waiting or self._pending:
+        n_before, n_todo = len(self.outcomes), len(self._waiting) + len(self._pending)
+        while self.has_work:
             while self._waiting and len(self._pending) < workbench.executor.n_workers:
                 sha256 = next(iter(self._waiting))
                 self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256))

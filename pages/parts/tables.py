@@ -87,7 +87,7 @@ def predictions(
 
 
 def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.DataFrame:
-    """Columns Answer (chips), Confidence (%), Uncertainty (nats), Recording, Length (s), When, From,
+    """Columns Answer (chips), Confidence (%), Uncertainty (nats), Recording, Length (s), When, Came by,
     Model.
     """
     rows = [
@@ -104,7 +104,7 @@ def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.Dat
         for row in shown
     ]
     return pd.DataFrame(
-        rows, columns=["Answer", "Confidence", "Uncertainty", "Recording", "Length", "When", "From", "Model"]
+        rows, columns=["Answer", "Confidence", "Uncertainty", "Recording", "Length", "When", "Came by", "Model"]
     )
 
 
@@ -123,7 +123,7 @@ def _columns() -> dict[str, object]:
         "Uncertainty": st.column_config.NumberColumn(format="%.2f nats", help=words.UNCERTAINTY_HELP, width=115),
         "Length": st.column_config.NumberColumn(format="%.1f s", width="small"),
         "When": st.column_config.TextColumn(width=150),
-        "From": st.column_config.TextColumn(width="small"),
+        "Came by": st.column_config.TextColumn(width="small"),
         "Model": st.column_config.TextColumn(width="medium"),
         "Note": st.column_config.TextColumn(width="large"),
     }

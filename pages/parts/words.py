@@ -116,6 +116,12 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", "\u00a0%")
 
 
+def decibels(level: float) -> str:
+    """A level or ratio in whole decibels, never `-0`."""
+    text = f"{level:.0f}"
+    return "0" if text == "-0" else text
+
+
 def duration(seconds: float, *, exact: bool = False) -> str:
     """`4.2 s`, or `3:07 min` from a minute on; `exact` says `48 ms` below a second."""
     if exact and seconds < 0.9995:

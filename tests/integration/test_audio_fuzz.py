@@ -1,4 +1,4 @@
-"""Whatever is done to a file, decoding ends in a waveform within limits or in an error for the user, and in time.
+"""Whatever is done to a file, it ends in a prediction or in an error for the user, decoded within limits and in time.
 
 `HYPOTHESIS_PROFILE=thorough` runs a hundred times as many examples, newly drawn each time.
 """
@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from core.errors import AudioError
 from core.features.audio import DecodeLimits, decode, start_decoder
 from core.features.quality import measure_quality
+from core.inference.recogniser import Recogniser
 from tests.audio_files import KINDS, encode, voice
+from tests.bundles import TINY
 
 LIMITS = DecodeLimits(max_upload_mb=25, max_duration_s=600, min_duration_s=0.3, decode_deadline_s=5)
 IS_THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
@@ -71,6 +73,11 @@ class Mutation:
 def original(kind: str, *, n_channels: int) -> bytes:
     rate = 16_000 if n_channels == 1 else 44_100
     return encode(voice(1.0, sample_rate=rate), rate, kind, n_channels=n_channels)
+
+
+@functools.cache
+def recogniser() -> Recogniser:
+    return Recogniser.open(TINY)
 
 
 positions = st.one_of(st.floats(0, 0.02), st.floats(0, 1))
@@ -154,4 +161,8 @@ def check(data: bytes) -> None:
         assert 0 <= decoded.clipping_share <= 1
         assert all(warning.endswith(".") for warning in decoded.format.warnings)
         measure_quality(decoded.waveform, source_sample_rate_hz=decoded.format.sample_rate_hz)
+        recognition = recogniser().recognise(
+            decoded.waveform, n_passes=2, seed=0, window_s=3.0, hop_s=1.0, abstention_confidence=0.4
+        )
+        assert sum(recognition.probabilities.values()) == pytest.approx(1)
     assert time.monotonic() - begun < LIMITS.decode_deadline_s + 5

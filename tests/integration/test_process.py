@@ -54,6 +54,19 @@ def test_probes_and_routes_answer_json_and_no_page(client, path):
     assert answer.json()
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_answer_head_as_load_balancers_send_it(client, path):
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["/ws/stream", "/api/v1/stream"])
+def test_address_of_the_stream_is_no_page(client, path):
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+    assert answer.json()["code"] == "upgrade_required"
+
+
 def test_metrics_answer_text(client):
     assert client.get("/metrics").headers["content-type"].startswith("text/plain")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from core.config import REPOSITORY
 
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+COMMANDED = [*DOCUMENTS, *sorted((REPOSITORY / "benchmarks").glob("*.*"))]
+"""Those that name commands: the benchmarks say in their first lines how to run them."""
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -23,6 +26,26 @@ def test_readme_opens_with_the_two_commands():
     opening = (REPOSITORY / "README.md").read_text().split("\n", 4)
     assert opening[2].split("#")[0].split() == ["make", "run"]
     assert opening[3].split("#")[0].split() == ["make", "test"]
+
+
+def test_readme_goes_on_with_a_picture_and_then_what_it_does():
+    _, _, after = (REPOSITORY / "README.md").read_text().partition("make test")
+    picture, image, what_it_does = (
+        after.find("!["),
+        re.search(r"!\[.+?\]\((\S+)\)", after),
+        after.find("Telepathy is a"),
+    )
+    assert 0 < picture < what_it_does
+    assert image is not None
+    assert (REPOSITORY / image[1]).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("document", COMMANDED, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_python_commands_in_documents_can_be_run(document: Path):
+    text = document.read_text()
+    assert not re.search(r"python (?:benchmarks|training|core)/", text), "run by path, it does not find its imports"
+    modules = set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", text))
+    assert {module for module in modules if importlib.util.find_spec(module) is None} == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from api.application import ALIASES, PROBES, create_api
+from api.routes_stream import ADDRESS as STREAM
+from api.routes_stream import ALIAS as STREAM_ALIAS
 from api.schemas import AttributionShape, PredictionShape, Problem
 from core.config import REPOSITORY
 
@@ -106,5 +108,5 @@ def test_only_files_of_the_page_are_served(client):
 
 def test_written_documentation_names_every_route(document):
     text = (REPOSITORY / "docs" / "api.md").read_text()
-    for path in [*document["paths"], *ALIASES, *PROBES, "/api/docs"]:
+    for path in [*document["paths"], *ALIASES, *PROBES, "/api/docs", STREAM, STREAM_ALIAS]:
         assert path in text, f"docs/api.md lacks {path}"

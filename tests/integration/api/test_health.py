@@ -23,6 +23,19 @@ def test_health_is_short(client, path):
     assert client.get(path).json() == {"status": "ok", "version": __version__}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/v1/predictions", "/api/docs"])
+def test_head_is_answered_as_get_without_the_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_requests_by_head_are_counted_as_such(client):
+    client.head("/healthz")
+    counted = client.get("/metrics").text
+    assert 'telepathy_http_requests_total{method="HEAD",route="/healthz",status="200"} 1.0' in counted
+
+
 def test_ready_process_says_what_it_looked_at(client):
     body = client.get("/readyz").json()
     assert body["status"] == "ready"

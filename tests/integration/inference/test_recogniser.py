@@ -227,13 +227,13 @@ def test_answer_below_the_threshold_is_not_sure(recogniser):
         assert recogniser.recognise(spoken(2), **chosen).abstained is is_unsure
 
 
-def test_progress_rises_to_one_and_says_which_window(recogniser):
+def test_progress_rises_to_one_and_says_which_second(recogniser):
     told = []
     recogniser.recognise(spoken(40), progress=lambda share, doing: told.append((share, doing)), **CHOSEN)
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    assert told[1] == (16 / 38, "Window 17 of 38")
+    assert told[1] == (16 / 38, "Recognising, 16 of 40 s")
 
 
 def test_timer_says_where_the_time_went(recogniser):

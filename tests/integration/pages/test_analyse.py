@@ -63,7 +63,7 @@ def test_one_bad_file_loses_none_of_the_others(open_page, workbench):
     assert not app.exception
     assert count_predictions(workbench.store) == 2
     table = app.dataframe[0].value
-    assert list(table["Recording"]) == ["a.wav", "b.txt", "c.wav"]
+    assert list(table["Recording"]) == ["c.wav", "b.txt", "a.wav"], "newest first: the open one is in sight"
     assert list(table["Answer"].iloc[1]) == ["refused"]
     assert "This is text" in table["Note"].iloc[1]
     assert table["Confidence"].isna().tolist() == [False, True, False]
@@ -96,6 +96,18 @@ def test_a_sample_takes_one_click(open_page, workbench, tmp_path, monkeypatch):
     assert select_predictions(workbench.store).items[0].source is Source.SAMPLE
 
 
+def test_a_sample_heard_before_is_opened_again(open_page, workbench, tmp_path, monkeypatch):
+    samples = [tmp_path / "first.wav", tmp_path / "second.wav"]
+    for path, data in zip(samples, (CLIP, OTHER), strict=True):
+        path.write_bytes(data)
+    monkeypatch.setattr(session, "samples", lambda: samples)
+    app = open_page()
+    for label in ("First", "Second", "First", "Second"):
+        app = next(button for button in app.button if button.label == label).click().run()
+        assert f"{label.lower()}.wav" in html(app)
+    assert count_predictions(workbench.store) == 2
+
+
 def test_names_of_files_are_never_taken_for_html_or_markdown(open_page):
     app = open_page()
     uploader(app).set_value([("<img src=x onerror=alert(1)>.wav", CLIP, "audio/wav")])
@@ -120,7 +132,7 @@ def test_the_newest_is_open_and_a_session_keeps_a_bounded_number(open_page, monk
     files = [(f"{pitch}.wav", voice_wav(seconds=0.6, pitch_hz=pitch), "audio/wav") for pitch in (110.0, 150.0, 190.0)]
     uploader(app).set_value(files)
     app.run()
-    assert list(app.dataframe[0].value["Recording"]) == ["150.0.wav", "190.0.wav"]
+    assert list(app.dataframe[0].value["Recording"]) == ["190.0.wav", "150.0.wav"]
     assert "190.0.wav" in html(app)
 
 

@@ -492,7 +492,7 @@ def test_a_constant_offset_is_silence():
 @pytest.mark.parametrize("shape", ["square", "constant"])
 def test_a_recording_that_is_all_clipped_is_refused(encoding, shape):
     square = np.sign(np.sin(2 * np.pi * 150 * (np.arange(RATE) + 0.5) / RATE)).astype(np.float32)
-    with pytest.raises(ClippedAudioError, match="100% of the recording is clipped"):
+    with pytest.raises(ClippedAudioError, match="100\u00a0% of the recording is clipped"):
         read(wav(square if shape == "square" else np.ones(RATE, np.float32), encoding=encoding))
 
 

@@ -85,7 +85,7 @@ def test_clipping_counted_in_the_source_is_taken_over():
     quality = measure(speech(), clipping_share=0.0213)
     assert quality.clipping_share == 0.0213
     assert codes(quality) == ["clipped"]
-    assert sentence(quality, "clipped").startswith("2.1% of the recording is clipped")
+    assert sentence(quality, "clipped").startswith("2.1\u00a0% of the recording is clipped")
     assert codes(measure(speech(), clipping_share=0.0009)) == []
 
 

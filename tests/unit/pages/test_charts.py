@@ -131,6 +131,22 @@ def test_time_is_stacked_by_emotion_in_whole_predictions():
     assert len(figure.data) == len(Emotion)
 
 
+def test_a_chart_of_nothing_says_so_instead_of_drawing_axes():
+    for figure in (
+        charts.confidence_against_uncertainty([], None, LIGHT),
+        charts.over_time([], None, timedelta(days=1), UTC, LIGHT),
+    ):
+        assert figure.layout.xaxis.visible is figure.layout.yaxis.visible is False
+        assert figure.layout.annotations[0].text == "Nothing matches the other filters"
+
+
+def test_dates_on_an_axis_read_as_everywhere_else():
+    figure = charts.over_time([], None, timedelta(days=1), UTC, LIGHT)
+    formats = [stop.value for stop in figure.layout.xaxis.tickformatstops]
+    assert formats
+    assert not any("%b %-d" in each for each in formats)
+
+
 @pytest.mark.parametrize("surface", [LIGHT, DARK])
 def test_nothing_is_drawn_behind_a_figure_and_nothing_points_elsewhere(surface):
     figures = [

@@ -45,6 +45,15 @@ def work(inbox: Inbox, workbench: Workbench) -> None:
     inbox.work(workbench, lambda share, doing: None)
 
 
+def test_there_is_work_until_what_was_taken_in_has_its_outcome():
+    inbox = Inbox()
+    assert not inbox.has_work
+    inbox.take(upload("a"))
+    assert inbox.has_work
+    work(inbox, Workbench(SilentAudioError(-90.0)))
+    assert not inbox.has_work
+
+
 def test_a_failing_store_leaves_an_earlier_recording_open():
     inbox, workbench = Inbox(), Workbench(SilentAudioError(-90.0), SilentAudioError(-80.0), StoreError("x", "y"))
     first, second, third = upload("a"), upload("b"), upload("c")

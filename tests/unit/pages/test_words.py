@@ -81,6 +81,11 @@ def test_durations(seconds, said):
     assert words.duration(seconds).replace(NO_BREAK, " ") == said
 
 
+@pytest.mark.parametrize(("level", "said"), [(-0.3, "0"), (0.0, "0"), (-0.6, "-1"), (-20.0, "-20"), (41.2, "41")])
+def test_levels_are_whole_decibels_and_zero_has_no_sign(level, said):
+    assert words.decibels(level) == said
+
+
 def test_times_of_machines_are_told_in_milliseconds():
     assert [words.duration(seconds, exact=True).replace(NO_BREAK, " ") for seconds in (0.0484, 5.13)] == [
         "48 ms",
