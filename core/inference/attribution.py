@@ -325,7 +325,7 @@ def _shapley_values(game: _Game, *, n_players: int, seed: int) -> NDArray[np.flo
 
     shap draws coalitions from numpy's global generator, which all threads share. It is seeded, used and put back under
     a lock; in two steps, so that nobody waits for it while the model is asked. shap is loaded here, when it is first
-    needed: it brings numba, scikit-learn and pandas, 2 s and 100 MB.
+    needed: it brings numba, scikit-learn and pandas, some seconds and 220 MB.
     """
     import shap
 
