@@ -58,12 +58,12 @@ def draw(workbench: Workbench, case: Case, found: Regions) -> None:
     with left:
         _side(found.attribution, found.voice, case.recording, scale, side="first", player=explanation.PLAYER)
     with right:
-        player = explanation.PLAYER
-        if recording.id != case.recording.id:
-            player = "explain_beside_player"
+        is_same = recording.id == case.recording.id
+        player = explanation.PLAYER if is_same else "explain_beside_player"
+        _side(second, voice, recording, scale, side="second", player=player)
+        if not is_same:
             with st.container(key=player):
                 players.player(workbench, recording)
-        _side(second, voice, recording, scale, side="second", player=player)
 
 
 def _choose(workbench: Workbench, case: Case, models: dict[str, ModelCard]) -> None:
@@ -126,7 +126,8 @@ def _side(
     chart = f"explain_regions_{side}"
     st.text(recording.name)
     share = words.percent(attribution.probabilities[attribution.emotion])
-    st.caption(f"{attribution.emotion} {share}, odds {attribution_words.odds(attribution.output)}")
+    odds = attribution_words.odds(attribution.output)
+    st.caption(f"{attribution.emotion} {share}, odds {odds} · {attribution.model_version}")
     st.plotly_chart(
         attribution_charts.regions(attribution, voice, surface(), scale_nats=scale_nats),
         key=chart,

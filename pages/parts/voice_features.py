@@ -24,7 +24,6 @@ from core.workbench import Workbench
 from pages.parts import prosody_charts, reasons, session, words
 from pages.parts.charts import CONFIG
 from pages.parts.explanation import Case, Regions
-from pages.parts.tables import ROW_HEIGHT_PX
 from pages.parts.theme import surface
 
 OWN = "this speaker's own neutral recordings"
@@ -54,22 +53,13 @@ def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
         return
     for sentence in outstanding(deviations):
         st.markdown(f"- {sentence}", anchors=False)
-    st.dataframe(
-        deviations_frame(deviations),
-        hide_index=True,
-        key="explain_features",
-        height="content",
-        row_height=ROW_HEIGHT_PX,
-        column_config={
-            "Distance": st.column_config.NumberColumn(
-                format="%+.1f sd", width=80, help="Standard deviations above (+) or below (\u2212) the reference."
-            ),
-            "Feature": st.column_config.TextColumn(width=130),
-            "Here": st.column_config.TextColumn(width=125),
-            "Usual there": st.column_config.TextColumn(width=165),
-        },
-        alt="Acoustic features of this voice beside the reference",
-    )
+    with st.container(key="explain_features"):
+        st.table(
+            deviations_frame(deviations),
+            hide_index=True,
+            border="horizontal",
+            alt="Acoustic features of this voice beside the reference",
+        )
     speakers = "1 speaker" if reference.n_speakers == 1 else f"{reference.n_speakers} speakers"
     st.caption(
         f"Reference: {reference.n_recordings:,} recordings of {speakers}, about "
@@ -84,7 +74,7 @@ def deviations_frame(deviations: Sequence[Deviation]) -> pd.DataFrame:
         [
             (
                 deviation.label[0].upper() + deviation.label[1:],
-                deviation.z,
+                f"{deviation.z:+.1f}\u00a0sd".replace("-", "\u2212"),
                 write_value(deviation.measure, deviation.value),
                 f"{write_value(deviation.measure, deviation.usual_low, has_unit=False)} to "
                 f"{write_value(deviation.measure, deviation.usual_high)}",

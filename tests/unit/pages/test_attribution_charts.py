@@ -35,7 +35,7 @@ def test_regions_lie_on_the_time_axis_and_on_the_mel_axis_of_the_sound():
     assert figure.layout.xaxis4.title.text == "Time (s)"
 
 
-def test_nothing_is_transparent_and_both_sides_have_their_colour():
+def test_nothing_stands_in_the_middle_and_both_sides_have_their_colour():
     scale = attribution_charts.diverging(LIGHT)
     assert [position for position, _ in scale] == sorted(position for position, _ in scale)
     assert scale[0][1].startswith("rgba(11,107,181")
