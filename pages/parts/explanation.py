@@ -299,7 +299,7 @@ def _choose_stretch(case: Case, attribution: Attribution) -> None:
 
     st.session_state["explain_from_s"] = round(window.start_s, 1)
     st.slider(
-        f"Which {length_s:.0f} s of this long recording are explained, from (s)",
+        f"Which {length_s:.0f} s of the recording are explained, from (s)",
         0.0,
         round(last_s, 1),
         step=0.1,
