@@ -33,6 +33,13 @@ def render() -> None:
                 url_path="explore",
                 help="Every prediction so far: filter, compare, listen again, download.",
             ),
+            st.Page(
+                "explain.py",
+                title="Explain",
+                icon=":material/lightbulb:",
+                url_path="explain",
+                help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
+            ),
         ],
         position="top",
     )

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.domain import Emotion, Prediction, Recording
 from core.workbench import Workbench
-from pages.parts import charts, playhead, session, words
+from pages.parts import charts, playhead, question, session, words
 from pages.parts.players import player
 from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, surface
 
@@ -18,21 +18,21 @@ def show(workbench: Workbench, recording: Recording, prediction: Prediction, *, 
     shades = surface()
     left, right = st.columns([5, 6], gap="large")
     with left:
-        st.html(_verdict(recording, prediction))
+        st.html(verdict(recording, prediction))
         with st.container(key=f"{prefix}_player"):
             is_audible = player(workbench, recording)
         for note in prediction.quality.notes:
             st.warning(note.sentence, icon=":material/hearing:")
         for warning in recording.format.warnings:
             st.warning(warning, icon=":material/content_cut:")
-    with right:
-        _heading("How likely each emotion is", help=words.INTERVAL_HELP)
-        st.plotly_chart(
-            charts.probabilities(prediction, shades),
-            key=f"{prefix}_probabilities",
-            config=charts.CONFIG,
-            alt=_probabilities_in_words(prediction),
+        st.page_link(
+            "explain.py",
+            label="Explain this answer",
+            icon=":material/lightbulb:",
+            query_params=question.link_to(prediction.id),
         )
+    with right:
+        probabilities(prediction, key=f"{prefix}_probabilities")
     if is_audible:
         _heading("What it sounds like", help=_sound_help(prediction))
         st.plotly_chart(
@@ -50,6 +50,17 @@ def show(workbench: Workbench, recording: Recording, prediction: Prediction, *, 
     _provenance(workbench, recording, prediction)
 
 
+def probabilities(prediction: Prediction, *, key: str) -> None:
+    """The probability of each emotion, with the range of the passes."""
+    _heading("How likely each emotion is", help=words.INTERVAL_HELP)
+    st.plotly_chart(
+        charts.probabilities(prediction, surface()),
+        key=key,
+        config=charts.CONFIG,
+        alt=_probabilities_in_words(prediction),
+    )
+
+
 def legend() -> None:
     """The eight emotions, each with its sign and colour."""
     items = "".join(
@@ -60,7 +71,7 @@ def legend() -> None:
     st.html(f'<div class="telepathy-legend" role="list" aria-label="The eight emotions">{items}</div>')
 
 
-def _verdict(recording: Recording, prediction: Prediction) -> str:
+def verdict(recording: Recording, prediction: Prediction) -> str:
     """The answer as a heading with the emotion's sign in its colour; names of files are escaped."""
     first, second, *_ = words.ranked(prediction)
     shown = (first, second) if prediction.abstained else (first,)

@@ -72,18 +72,18 @@ def sound(
     )
     segments = prediction.segments if has_timeline else (whole,)
     _add_waveform(figure, seen, segments, surface)
-    _add_log_mel(figure, seen, surface)
+    add_log_mel(figure, seen, surface)
     if has_timeline:
         _add_timeline(figure, prediction.windows, surface)
         _add_segment_names(figure, segments, seen.duration_s, surface)
-    _style(figure, surface, height=sum(heights) + 60)
+    style(figure, surface, height=sum(heights) + 60)
     figure.update_layout(margin={"l": 66, "r": 8, "t": 34 if has_timeline else 6, "b": 40}, hovermode="closest")
     figure.update_xaxes(range=[0, seen.duration_s], showgrid=False, zeroline=False)
-    _add_time_axis(figure, seen.duration_s, row=len(heights))
+    add_time_axis(figure, seen.duration_s, row=len(heights))
     return figure
 
 
-def _add_time_axis(figure: go.Figure, duration_s: float, *, row: int) -> None:
+def add_time_axis(figure: go.Figure, duration_s: float, *, row: int) -> None:
     """Ticks in seconds or, from a minute on, as on a clock."""
     if duration_s < SECONDS_UP_TO_S:
         figure.update_xaxes(title={"text": "Time (s)", "standoff": 6}, row=row, col=1)
@@ -176,7 +176,7 @@ def _add_segment_names(figure: go.Figure, segments: Sequence[Segment], duration_
             )
 
 
-def _add_log_mel(figure: go.Figure, seen: Overview, surface: Surface) -> None:
+def add_log_mel(figure: go.Figure, seen: Overview, surface: Surface) -> None:
     nearest = [int(np.abs(seen.band_centres_hz - hz).argmin()) for hz in FREQUENCY_TICKS_HZ]
     figure.add_heatmap(
         x=seen.log_mel_times_s,
@@ -293,7 +293,7 @@ def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
             align="left",
             font={"size": 13, "color": surface.text},
         )
-    _style(figure, surface, height=300)
+    style(figure, surface, height=300)
     figure.update_layout(margin={"l": 92, "r": 108, "t": 6, "b": 30}, bargap=0.3)
     figure.update_xaxes(
         range=[0, 1],
@@ -336,7 +336,7 @@ def by_emotion(counts: Mapping[Emotion, int], chosen: Sequence[Emotion], surface
             xshift=4,
             font={"size": 12, "color": surface.text},
         )
-    _style(figure, surface, height=290)
+    style(figure, surface, height=290)
     figure.update_layout(margin={"l": 92, "r": 52, "t": 6, "b": 8}, dragmode=False)
     figure.update_xaxes(visible=False, rangemode="tozero", fixedrange=True)
     figure.update_yaxes(showgrid=False, fixedrange=True, tickfont={"size": 13, "color": surface.text})
@@ -376,7 +376,7 @@ def confidence_against_uncertainty(
         figure.add_shape(
             type="rect", x0=left, x1=right, y0=low, y1=high, line={"color": surface.text, "width": 1.5, "dash": "dot"}
         )
-    _style(figure, surface, height=290)
+    style(figure, surface, height=290)
     figure.update_layout(margin={"l": 52, "r": 24, "t": 6, "b": 44}, dragmode="select", selectdirection="any")
     figure.update_xaxes(
         title={"text": "Confidence", "standoff": 6},
@@ -428,7 +428,7 @@ def over_time(
             x1=_local(chosen[1], zone),
             line={"color": surface.text, "width": 1.5, "dash": "dot"},
         )
-    _style(figure, surface, height=290)
+    style(figure, surface, height=290)
     figure.update_layout(
         margin={"l": 52, "r": 12, "t": 6, "b": 30},
         barmode="stack",
@@ -476,7 +476,7 @@ def _local(moment: datetime, zone: tzinfo) -> datetime:
     return moment.astimezone(zone).replace(tzinfo=None)
 
 
-def _style(figure: go.Figure, surface: Surface, *, height: int) -> None:
+def style(figure: go.Figure, surface: Surface, *, height: int) -> None:
     figure.update_layout(
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",

@@ -6,11 +6,8 @@ from uuid import UUID
 
 import streamlit as st
 
-from core.errors import UnknownPredictionError, UnknownRecordingError
-from core.store.predictions import select_prediction
-from core.store.recordings import select_recording
 from core.workbench import Workbench
-from pages.parts import address, answer, filters
+from pages.parts import address, answer, filters, session
 from pages.parts.paging import Place
 
 N_CLOSED = "explore_n_closed"
@@ -38,12 +35,7 @@ def draw(workbench: Workbench) -> None:
     prediction_id = filters.opened()
     if prediction_id is None:
         return
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
-    if prediction is None:
-        raise UnknownPredictionError(prediction_id)
-    recording = select_recording(workbench.store, recording_id=prediction.recording_id)
-    if recording is None:
-        raise UnknownRecordingError(prediction.recording_id)
+    recording, prediction = session.answer_of(workbench, prediction_id)
 
     @st.dialog("Prediction", width=920, position="right", on_dismiss=close)
     def drawer() -> None:

@@ -25,6 +25,24 @@ STYLE = """<style>
 .telepathy-legend { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; margin-top: .25rem; }
 .telepathy-sign { margin-right: .12em; }
 .telepathy-playhead { position: absolute; width: 2px; background: currentColor; opacity: .75; pointer-events: none; }
+.telepathy-stretch {
+  position: absolute; pointer-events: none; border: 2px solid currentColor; border-radius: 4px; opacity: .85;
+}
+.telepathy-play {
+  font: inherit; font-size: .875rem; line-height: 1.2; color: inherit; background: transparent; cursor: pointer;
+  border: 1px solid color-mix(in srgb, currentColor 35%, transparent); border-radius: 999px; padding: .35rem .8rem;
+  white-space: nowrap;
+}
+.telepathy-play:hover { border-color: currentColor; }
+.telepathy-play:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.telepathy-reasons { display: grid; gap: .9rem; }
+.telepathy-reasons > div { line-height: 1.5; border-left: 4px solid; padding-left: .75rem; }
+.telepathy-reasons > div > span { display: block; margin-bottom: .4rem; }
+.telepathy-key { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .875rem; margin-bottom: .2rem; }
+.telepathy-key i {
+  display: inline-block; width: 1.4em; height: .9em; border-radius: 3px; margin-right: .35em; vertical-align: -.1em;
+}
+[class*="st-key-explain_regions"] .nsewdrag { cursor: pointer; }
 .st-key-analyse_sound .nsewdrag, .st-key-explore_sound .nsewdrag { cursor: pointer; }
 @media (pointer: coarse) {
   [class*="st-key-"][class*="_sound"] .nsewdrag, [class*="st-key-explore_by_doubt"] .nsewdrag,

@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.config import REPOSITORY
-from core.domain import ModelCard, Recording, Source
-from core.errors import BusyError, TelepathyError
+from core.domain import ModelCard, Prediction, Recording, Source
+from core.errors import BusyError, TelepathyError, UnknownPredictionError, UnknownRecordingError
 from core.features.audio import DecodeLimits, decode
 from core.features.overview import Overview, overview
 from core.inbox import Outcome, Pending, Upload, receive
 from core.inference.registry import list_models
+from core.store.predictions import select_prediction
+from core.store.recordings import select_recording
 from core.workbench import Workbench, current_workbench
 
 SAMPLES_DIR = REPOSITORY / "data" / "samples"
@@ -172,6 +175,23 @@ def picture(_workbench: Workbench, sha256: str) -> Overview:
 def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
     """The cards of the models at hand, by version."""
     return {card.version: card for card in list_models(Path(models_dir))}
+
+
+def answer_of(workbench: Workbench, prediction_id: UUID) -> tuple[Recording, Prediction]:
+    """A prediction, and the recording it is about.
+
+    Raises
+    ------
+    UnknownPredictionError, UnknownRecordingError
+        There is none by this name, or no longer.
+    """
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
+    if prediction is None:
+        raise UnknownPredictionError(prediction_id)
+    recording = select_recording(workbench.store, recording_id=prediction.recording_id)
+    if recording is None:
+        raise UnknownRecordingError(prediction.recording_id)
+    return recording, prediction
 
 
 def sound_of(workbench: Workbench, recording: Recording) -> bytes | None:

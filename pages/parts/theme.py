@@ -58,6 +58,9 @@ class Surface:
     """Sound without an emotion: nobody speaks, or we are not sure. Paler than the grey of neutral."""
     scale: tuple[str, str, str]
     """From nothing to most, for heat maps of no emotion."""
+    speaks_for: str
+    speaks_against: str
+    """What raises an emotion and what lowers it, in explanations: warm and cool, and always with + or \u2212 beside."""
 
 
 LIGHT = Surface(
@@ -69,6 +72,8 @@ LIGHT = Surface(
     bar="#6C7484",
     quiet="#B4B9C3",
     scale=("#FFFFFF", "#8E95A3", "#14171F"),
+    speaks_for="#C65A00",
+    speaks_against="#0B6BB5",
 )
 DARK = Surface(
     background="#121419",
@@ -79,6 +84,8 @@ DARK = Surface(
     bar="#8B93A3",
     quiet="#474D59",
     scale=("#121419", "#6B7384", "#F4F2ED"),
+    speaks_for="#FF9A3C",
+    speaks_against="#55B2FF",
 )
 
 

@@ -41,6 +41,8 @@ ARROWS = {
     "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference"},
     "core.workbench": {"core"},
     "core.inbox": {"core"},
+    "core.errands": {"core"},
+    "core.explaining": {"core"},
     "training": {"core.features", "core.evaluation", "core.domain", "core.errors", "core.config"},
     "api": {"core", "api"},
     "pages": {"core", "pages"},

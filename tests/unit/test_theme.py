@@ -139,6 +139,14 @@ def test_sound_without_an_emotion_is_not_taken_for_neutral(theme):
 
 
 @pytest.mark.parametrize("theme", SURFACES)
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_what_speaks_for_and_what_speaks_against_can_be_told_apart_by(sight, theme):
+    pair = (SURFACES[theme].speaks_for, SURFACES[theme].speaks_against)
+    assert ciede2000(*(lab(np.asarray(SIGHTS[sight]) @ linear(colour)) for colour in pair)) >= 2 * LEAST_DIFFERENCE
+    assert min(contrast(colour, SURFACES[theme].background) for colour in pair) >= 3
+
+
+@pytest.mark.parametrize("theme", SURFACES)
 def test_heat_maps_grow_ever_further_from_the_background(theme):
     shown = SURFACES[theme]
     steps = [contrast(colour, shown.background) for colour in shown.scale]
