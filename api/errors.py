@@ -54,6 +54,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.ModelNotFoundError, 404, "No such model"),
         _of(errors.FeatureMismatchError, 500, "The model does not fit this version"),
         _of(errors.DamagedModelError, 503, "The model's files cannot be read"),
+        _of(errors.EncoderMissingError, 503, "The model's encoder is not installed"),
         _of(errors.StoreError, 503, "The store cannot answer"),
         _of(errors.UnknownRecordingError, 404, "No such recording"),
         _of(errors.UnknownPredictionError, 404, "No such prediction"),

@@ -17,6 +17,7 @@ TelepathyError
     ModelNotFoundError             no such model
     FeatureMismatchError           model and features disagree
     DamagedModelError              its files cannot be read
+    EncoderMissingError            the encoder that others publish is not installed
   StoreError                     the store cannot answer
     UnknownRecordingError          no such recording
     UnknownPredictionError         no such prediction
@@ -232,6 +233,21 @@ class DamagedModelError(ModelError):
         super().__init__(
             f"Model {model!r} cannot be used: {reason}. Restore its folder, or make it anew: `make model`."
         )
+
+
+class EncoderMissingError(ModelError):
+    """The model's head stands here, the encoder that others publish does not."""
+
+    code = "encoder_missing"
+    command = "python -m training whisper install"
+    """Installs it."""
+
+    def __init__(self, model: str, encoder: str, reason: str = "is not installed") -> None:
+        super().__init__(
+            f"Model {model!r} needs the encoder {encoder}, which {reason}. Run `{self.command}` once, then ask again."
+        )
+        self.model = model
+        self.encoder = encoder
 
 
 class StoreError(TelepathyError):

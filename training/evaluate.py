@@ -328,7 +328,7 @@ def evaluate_command(
         name = model or settings.model
         folder = find_model(settings.models_dir, name)
         answering = Answering(
-            recogniser=Recogniser.open(folder, n_interpreters=workers),
+            recogniser=Recogniser.open(folder, installed_dir=settings.installed_models_dir, n_interpreters=workers),
             settings=settings,
             record=read_training_record(folder),
         )

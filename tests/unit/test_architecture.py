@@ -50,6 +50,8 @@ WELL_INFORMED = {
     "core.store.__main__": {"core.config"},
     "training.evaluate": {"core.inference"},
     "training.bundle": {"core.inference"},
+    "training.whisper_commands": {"core.inference"},
+    "training.whisper_install": {"core.inference"},
 }
 """Modules that may know more than their package: entry points that have to find the pieces they run, and the writer of
 bundles, which names files as their reader does."""
