@@ -78,6 +78,11 @@ class LiteEncoder:
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
 
+    @property
+    def n_dims(self) -> int:
+        """Length of an embedding."""
+        return int(self._interpreter.get_output_details()[0]["shape"][-1])
+
     def embed(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embedding (n_dims,) of a log-mel (n_frames, 80)."""
         self._interpreter.resize_tensor_input(self._input, [1, *log_mel.shape])

@@ -94,6 +94,28 @@ class Head(keras.Model):
         return self.logits(hidden * mask_1)
 
 
+@keras.saving.register_keras_serializable("telepathy")
+class ScalingHead(keras.Model):
+    """A head that takes embeddings as an encoder gives them: zero mean and unit variance are made here.
+
+    For encoders that others publish: nothing of ours is in their graph.
+    """
+
+    def __init__(self, head: Head, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.head = head
+        self.mean = tf.constant(mean)
+        self.scale = tf.constant(scale)
+
+    @property
+    def hidden(self) -> layers.Dense:
+        """The hidden layer, which `mask_1` is as wide as."""
+        return self.head.hidden
+
+    def call(self, embedding: tf.Tensor, mask_0: tf.Tensor, mask_1: tf.Tensor) -> tf.Tensor:
+        return self.head(tf.clip_by_value((embedding - self.mean) / self.scale, -8.0, 8.0), mask_0, mask_1)
+
+
 def predict_logits(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Deterministic logits (n_clips, n_emotions)."""
     width = head.hidden.units

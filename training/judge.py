@@ -38,6 +38,8 @@ class Embeddings:
 
     clean: NDArray[np.float32]
     disturbed: NDArray[np.float32]
+    further: tuple[NDArray[np.float32], ...] = ()
+    """Other copies that heads learn from."""
 
     def among(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of `indices` that were embedded; the rest hold zeros."""
@@ -139,7 +141,10 @@ def fit_head(
     corpora = [recordings.rows[index].corpus for index in training]
     mean = embeddings.clean[training].mean(axis=0)
     scale = embeddings.clean[training].std(axis=0) + 1e-4
-    copies = [standardised(part[training], mean, scale) for part in (embeddings.clean, embeddings.disturbed)]
+    copies = [
+        standardised(part[training], mean, scale)
+        for part in (embeddings.clean, embeddings.disturbed, *embeddings.further)
+    ]
     head = train_head(copies, emotions[training], corpora, plan=plan)
     logits = pass_logits(
         head, standardised(embeddings.clean[validation], mean, scale), dropout_rates=plan.dropout_rates

@@ -52,6 +52,7 @@ WELL_INFORMED = {
     "training.bundle": {"core.inference"},
     "training.whisper_commands": {"core.inference"},
     "training.whisper_install": {"core.inference"},
+    "training.whisper_model": {"core.inference"},
 }
 """Modules that may know more than their package: entry points that have to find the pieces they run, and the writer of
 bundles, which names files as their reader does."""
