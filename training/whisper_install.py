@@ -25,6 +25,8 @@ from training.whisper_checkpoint import LICENCE, NAME, PUBLISHED, SHA256, Weight
 
 RECIPE = "blocks 1 to {n_blocks}, mean and deviation over time, float16 weights, level shifted, 1"
 """Its number goes up whenever this code would make other embeddings of the same weights."""
+MAX_BLOCKS = 3
+"""The fourth adds nothing that a linear classifier finds (docs/experiments-whisper.md) and a fifth of the time."""
 WORST_DIFFERENCE = 0.02
 """In units of the largest value of an embedding; float16 activations do not occur, so LiteRT differs by rounding."""
 
@@ -55,8 +57,8 @@ def published_encoder(weights: Weights) -> PublishedEncoder:
 
 
 def count_blocks(weights: Weights) -> int:
-    """How many transformer blocks a checkpoint holds."""
-    return len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    """How many transformer blocks of a checkpoint are used."""
+    return min(MAX_BLOCKS, len({name.split(".")[1] for name in weights if name.startswith("blocks.")}))
 
 
 def pooled_encoder(weights: Weights) -> PooledEncoder:

@@ -55,7 +55,7 @@ _log = structlog.get_logger("training")
 
 NAME = "whisper"
 CORPORA = ("RAVDESS", "CREMA-D", "TESS", "SAVEE", "nEMO")
-PLAN = HeadPlan()
+PLAN = HeadPlan(n_components=512, n_members=3, width=384, n_epochs=20)
 N_PROBES = 300
 """Recordings on which the exported head must agree with Keras."""
 TEXTS = BundleTexts(
@@ -99,13 +99,9 @@ def make_whisper(places: Places) -> None:
     judged = folder / "scores.json"
     if not judged.exists():
         write_atomically(judged, json.dumps(judge_whisper(embeddings, material), indent=1) + "\n")
-    scores = json.loads(judged.read_text())
-    fitted = [
-        answer_split(split, embeddings, recordings, PLAN, corpora=CORPORA)[1]
-        for split in material.folds[:N_TEMPERATURE_FOLDS]
-    ]
+    judgement = json.loads(judged.read_text())
     final = fit_head(embeddings, recordings, training=wanted, validation=wanted[:0], plan=PLAN)
-    final = replace(final, temperature=shared_temperature(fitted, recordings))
+    final = replace(final, temperature=float(judgement["temperature"]))
     write_head(
         places.models / NAME,
         final,
@@ -115,14 +111,14 @@ def make_whisper(places: Places) -> None:
         texts=TEXTS,
         labelled=wanted,
         probe=embeddings.clean[np.random.default_rng(0).choice(wanted, size=N_PROBES, replace=False)],
-        scores=scores,
+        scores=judgement["scores"],
     )
     latency = measure_latency(graph)
     _log.info("encoder on 5 s, two threads", median_ms=round(latency.median_ms, 1), cpu_ms=round(latency.cpu_ms, 1))
 
 
-def judge_whisper(embeddings: Embeddings, material: Material) -> list[dict[str, object]]:
-    """Scores under both protocols."""
+def judge_whisper(embeddings: Embeddings, material: Material) -> dict[str, object]:
+    """`scores` under both protocols, and the `temperature` of the head that ships."""
     recordings = material.recordings
     scores: list[dict[str, object]] = []
 
@@ -133,9 +129,13 @@ def judge_whisper(embeddings: Embeddings, material: Material) -> list[dict[str, 
         log_scores(entry)
         scores.append(entry)
 
-    by_fold = [answer_split(split, embeddings, recordings, PLAN, corpora=CORPORA)[0] for split in material.folds]
-    for number, answers in enumerate(by_fold, start=1):
-        _log.info(f"fold {number} of {len(by_fold)}", **accuracies(answers, recordings))
+    by_fold: list[Answers] = []
+    fitted: list[FittedHead] = []
+    for number, split in enumerate(material.folds, start=1):
+        answers, head = answer_split(split, embeddings, recordings, PLAN, corpora=CORPORA)
+        by_fold.append(answers)
+        fitted.append(head)
+        _log.info(f"fold {number} of {len(material.folds)}", **accuracies(answers, recordings))
     grouped = "speaker-independent heads on the frozen encoder"
     add(
         joined(by_fold),
@@ -156,7 +156,8 @@ def judge_whisper(embeddings: Embeddings, material: Material) -> list[dict[str, 
         "80/10/10 split, stratified by corpus and emotion, head on the frozen encoder",
         Exposure.SPEAKER_HEARD,
     )
-    return scores
+    temperature = shared_temperature(fitted[:N_TEMPERATURE_FOLDS], recordings)
+    return {"scores": scores, "temperature": temperature}
 
 
 def accuracies(answers: Answers, recordings: Recordings) -> dict[str, float]:
@@ -191,11 +192,12 @@ def write_head(
         It puts another emotion on top too often.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scaling = ScalingHead(fitted.head, fitted.mean, fitted.scale)
+    scaling = ScalingHead(fitted.head, fitted.mean, fitted.scale, fitted.axes)
     n_dims, width = len(fitted.mean), fitted.head.hidden.units
-    masks = np.ones((len(probe), n_dims), np.float32), np.ones((len(probe), width), np.float32)
+    n_inputs = n_dims if fitted.axes is None else fitted.axes.shape[1]
+    masks = np.ones((len(probe), n_inputs), np.float32), np.ones((len(probe), width), np.float32)
     expected = scaling(probe, *masks).numpy()
-    export_head(scaling, folder / HEAD, n_dims=n_dims, number_format=NumberFormat.FLOAT16)
+    export_head(scaling, folder / HEAD, n_dims=n_dims, n_inputs=n_inputs, number_format=NumberFormat.FLOAT16)
     run = Interpreter(str(folder / HEAD)).get_signature_runner()
     given = run(embedding=probe, mask_0=masks[0], mask_1=masks[1])["logits"]
     agreement = top_agreement(given.argmax(axis=1), expected.argmax(axis=1))
@@ -224,7 +226,7 @@ def write_head(
             "n_mels": N_MELS,
             "temperature": fitted.temperature,
             "n_dims": n_dims,
-            "mask_widths": [n_dims, width],
+            "mask_widths": [n_inputs, width],
             "dropout_rates": list(plan.dropout_rates),
             "max_context_s": MAX_CONTEXT_S,
         },

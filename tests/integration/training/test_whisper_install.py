@@ -52,6 +52,7 @@ def fitted():
         head=head,
         mean=generator.normal(0, 1, N_DIMS).astype(np.float32),
         scale=generator.uniform(0.5, 2, N_DIMS).astype(np.float32),
+        axes=None,
         temperature=1.5,
         validation_logits=np.zeros((1, 0, 8), np.float32),
         validation=np.zeros(0, np.int64),
@@ -106,8 +107,18 @@ def test_head_scales_what_the_encoder_gives(fitted):
     raw = np.random.default_rng(2).normal(0, 1, (3, N_DIMS)).astype(np.float32)
     ones = np.ones_like(raw), np.ones((3, 32), np.float32)
     scaled = np.clip((raw - fitted.mean) / fitted.scale, -8, 8)
-    expected = fitted.head(scaled, *ones)
-    np.testing.assert_allclose(ScalingHead(fitted.head, fitted.mean, fitted.scale)(raw, *ones), expected, atol=1e-5)
+    given = ScalingHead(fitted.head, fitted.mean, fitted.scale)(raw, *ones)
+    np.testing.assert_allclose(given, fitted.head(scaled, *ones), atol=1e-5)
+
+
+def test_head_projects_what_it_scaled(fitted):
+    generator = np.random.default_rng(3)
+    raw = generator.normal(0, 1, (3, 2 * N_DIMS)).astype(np.float32)
+    axes = generator.normal(0, 0.1, (2 * N_DIMS, N_DIMS)).astype(np.float32)
+    ones = np.ones((3, N_DIMS), np.float32), np.ones((3, 32), np.float32)
+    zeros = np.zeros(2 * N_DIMS, np.float32)
+    given = ScalingHead(fitted.head, zeros, zeros + 1, axes)(raw, *ones)
+    np.testing.assert_allclose(given, fitted.head(raw @ axes, *ones), atol=1e-5)
 
 
 def test_installed_model_serves_the_embedding_that_keras_gives(model, installed_dir, npz):
