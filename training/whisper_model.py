@@ -8,6 +8,7 @@ that five folds by speaker are five tests on strangers.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -55,7 +56,7 @@ _log = structlog.get_logger("training")
 
 NAME = "whisper"
 CORPORA = ("RAVDESS", "CREMA-D", "TESS", "SAVEE", "nEMO")
-PLAN = HeadPlan(n_components=512, n_members=3, width=384, n_epochs=20)
+PLAN = HeadPlan(n_components=1024, n_members=2, width=256, n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
 N_PROBES = 300
 """Recordings on which the exported head must agree with Keras."""
 TEXTS = BundleTexts(
@@ -96,7 +97,8 @@ def make_whisper(places: Places) -> None:
         groups=voice_groups(recordings, material.folds, material.shared),
         folder=folder,
     )
-    judged = folder / "scores.json"
+    plan_digest = hashlib.sha256(json.dumps(asdict(PLAN), sort_keys=True).encode()).hexdigest()
+    judged = folder / f"scores-{plan_digest[:8]}.json"
     if not judged.exists():
         write_atomically(judged, json.dumps(judge_whisper(embeddings, material), indent=1) + "\n")
     judgement = json.loads(judged.read_text())
