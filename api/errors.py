@@ -57,6 +57,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.SurrogateNotFoundError, 404, "The model has no surrogate"),
         _of(errors.SurrogateMismatchError, 503, "The surrogate is of another version of the model"),
         _of(errors.DamagedReferencesError, 503, "The reference voices cannot be read"),
+        _of(errors.EncoderMissingError, 503, "The model's encoder is not installed"),
         _of(errors.StoreError, 503, "The store cannot answer"),
         _of(errors.UnknownRecordingError, 404, "No such recording"),
         _of(errors.UnknownPredictionError, 404, "No such prediction"),

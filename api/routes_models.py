@@ -16,5 +16,5 @@ router = APIRouter(prefix="/api/v1", tags=["models"])
 def read_models(workbench: OpenWorkbench) -> ModelListShape:
     """Every model that stands in the folder of models, with its terms of use."""
     settings = workbench.settings
-    cards = list_models(settings.models_dir)
+    cards = list_models(settings.models_dir, installed_dir=settings.installed_models_dir)
     return ModelListShape(items=[ModelShape.of(card, default=settings.model) for card in cards])

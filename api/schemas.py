@@ -400,6 +400,9 @@ class ModelShape(Shape):
     licence: str
     is_commercial_use_allowed: bool
     is_default: bool = Field(description="Whether it answers when a request names none.")
+    is_installed: bool = Field(
+        description="False while its encoder, which others publish, is missing: asking it answers `encoder_missing`."
+    )
     size_bytes: int
     created_at: datetime
 
@@ -413,13 +416,14 @@ class ModelShape(Shape):
             licence=card.licence,
             is_commercial_use_allowed=card.is_commercial_use_allowed,
             is_default=card.name == default,
+            is_installed=card.is_installed,
             size_bytes=card.size_bytes,
             created_at=card.created_at,
         )
 
 
 class ModelListShape(Shape):
-    """The models that can answer."""
+    """The models there are."""
 
     items: list[ModelShape]
 

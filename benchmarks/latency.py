@@ -131,7 +131,7 @@ def threads_within_a_call(settings: Settings) -> Table:
     folder = find_model(settings.models_dir, settings.model)
     waveform = Waveform(samples=voice(seconds=5), sample_rate=SAMPLE_RATE_HZ)
     for n_threads in (1, 2):
-        recogniser = Recogniser.open(folder, n_threads=n_threads)
+        recogniser = Recogniser.open(folder, installed_dir=settings.installed_models_dir, n_threads=n_threads)
         table.add_row(str(n_threads), *percentiles(timed(lambda r=recogniser: r.embed(waveform), 60)))
     return table
 

@@ -35,6 +35,9 @@ class Settings:
     """Where models stand, one folder each."""
     model: str = "telepathy"
     """Name of the model that answers when a caller names none."""
+    whisper_encoder: str = ""
+    """File with the weights of Whisper tiny.en (`.pt` as published, or its encoder as `.npz`) from which
+    `python -m training whisper install` makes the encoder of the model `whisper`; empty downloads them."""
     n_passes: int = 30
     """Stochastic forward passes behind each answer, 2 to 500."""
     seed: int = 0
@@ -91,6 +94,11 @@ class Settings:
     def recordings_location(self) -> str:
         """Where recordings are kept: `recordings_url`, or the folder in `data_dir`."""
         return self.recordings_url or str(self.data_dir / "recordings")
+
+    @property
+    def installed_models_dir(self) -> Path:
+        """Where encoders that others publish are installed, one folder for each model."""
+        return self.data_dir / "models"
 
     @staticmethod
     def load(environ: Mapping[str, str], toml: str = "") -> Settings:

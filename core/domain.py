@@ -226,3 +226,5 @@ class ModelCard:
     is_commercial_use_allowed: bool
     created_at: datetime
     size_bytes: int
+    is_installed: bool = True
+    """False while it lacks an encoder that others publish (`core.inference.registry.PublishedEncoder`)."""

@@ -20,6 +20,7 @@ TelepathyError
     SurrogateNotFoundError         nobody has made a surrogate of it
     SurrogateMismatchError         its surrogate imitates another version
     DamagedReferencesError         the voices to compare with cannot be read
+    EncoderMissingError            the encoder that others publish is not installed
   StoreError                     the store cannot answer
     UnknownRecordingError          no such recording
     UnknownPredictionError         no such prediction
@@ -276,6 +277,21 @@ class DamagedReferencesError(ModelError):
             f"The reference voices in {file} cannot be used: {reason}. "
             "Restore the file, or make it anew: `python -m training references`."
         )
+
+
+class EncoderMissingError(ModelError):
+    """The model's head stands here, the encoder that others publish does not."""
+
+    code = "encoder_missing"
+    command = "python -m training whisper install"
+    """Installs it."""
+
+    def __init__(self, model: str, encoder: str, reason: str = "is not installed") -> None:
+        super().__init__(
+            f"Model {model!r} needs the encoder {encoder}, which {reason}. Run `{self.command}` once, then ask again."
+        )
+        self.model = model
+        self.encoder = encoder
 
 
 class StoreError(TelepathyError):

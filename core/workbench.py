@@ -86,6 +86,8 @@ class Workbench:
         ------
         ModelNotFoundError
             There is no such model.
+        EncoderMissingError
+            Its encoder, which others publish, is not installed.
         DamagedModelError, FeatureMismatchError
             It cannot be used.
         """
@@ -98,7 +100,9 @@ class Workbench:
             if known is not None:
                 return known
             opened = Recogniser.open(
-                find_model(self.settings.models_dir, name), n_interpreters=self.settings.inference_workers
+                find_model(self.settings.models_dir, name),
+                installed_dir=self.settings.installed_models_dir,
+                n_interpreters=self.settings.inference_workers,
             )
             with self._models_changing:
                 self._models[name] = opened

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training import compare_commands, corpora_commands, prosody_commands
+from training import compare_commands, corpora_commands, prosody_commands, whisper_commands
 from training.errors import TrainingError
 from training.evaluate import card_command, cross_corpus_command, evaluate_command, models_command
 from training.splits import splits_command
@@ -18,6 +18,7 @@ SHARED = Path("..") / "shared"
 app = typer.Typer(help="Make, judge and compare the models of Telepathy.", no_args_is_help=True, add_completion=False)
 app.add_typer(corpora_commands.app, name="corpora")
 app.add_typer(compare_commands.app, name="compare")
+app.add_typer(whisper_commands.app, name="whisper")
 app.command("splits")(splits_command)
 app.command("evaluate")(evaluate_command)
 app.command("cross-corpus")(cross_corpus_command)
@@ -38,13 +39,18 @@ def train_command(
         "data/runs/telepathy"
     ),
     models: Annotated[Path, typer.Option(help="Folder that the models are written into.")] = Path("data/models"),
-    model: Annotated[str, typer.Option(help="telepathy, telepathy-commercial or all.")] = "all",
+    model: Annotated[str, typer.Option(help="telepathy, telepathy-commercial, whisper or all.")] = "all",
 ) -> None:
     """Make the committed models from the corpora. Stopped or killed, the same command goes on where it was."""
     from training.train import Places, make_models
+    from training.whisper_model import NAME, make_whisper
 
+    places = Places(manifest=manifest, audio=audio, teacher=teacher, run=run, models=models)
     try:
-        make_models(Places(manifest=manifest, audio=audio, teacher=teacher, run=run, models=models), model=model)
+        if model != NAME:
+            make_models(places, model=model)
+        if model in ("all", NAME):
+            make_whisper(places)
     except TrainingError as error:
         Console(stderr=True).print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error

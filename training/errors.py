@@ -9,6 +9,8 @@ TrainingError
     ChecksumMismatchError        what arrived is not what was published
     DiskFullError                no room for the download
     RegistrationNeededError      the publisher hands the corpus out only after a registration
+  CheckpointError                weights that others publish cannot be used
+  InstallationError              an encoder made of them does not do what it should
 """
 
 from __future__ import annotations
@@ -62,11 +64,11 @@ class LicenceDeclinedError(DownloadError):
 class ChecksumMismatchError(DownloadError):
     """What arrived is not what was published."""
 
-    def __init__(self, name: str, algorithm: str, expected: str, found: str) -> None:
+    def __init__(self, name: str, algorithm: str, expected: str, found: str, *, is_removed: bool = True) -> None:
+        what_now = "The file was removed; run the same command again." if is_removed else "Fetch it again."
         TrainingError.__init__(
             self,
-            f"{name} arrived damaged or was changed: its {algorithm} is {found}, published is {expected}. "
-            "The file was removed; run the same command again.",
+            f"{name} arrived damaged or was changed: its {algorithm} is {found}, published is {expected}. {what_now}",
         )
 
 
@@ -90,3 +92,20 @@ class RegistrationNeededError(DownloadError):
             f"{corpus} is handed out only after a registration at {page}. Register, unpack what you receive, and give "
             f"its folder: `python -m training corpora fetch {corpus.lower()} --folder FOLDER`.",
         )
+
+
+class CheckpointError(TrainingError):
+    """Weights that others publish cannot be used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The weights in {path} cannot be used: {reason}. Give the file tiny.en.pt as OpenAI publishes it, or its "
+            "encoder as .npz; without --from it is downloaded."
+        )
+
+
+class InstallationError(TrainingError):
+    """An encoder made of published weights does not do what it should."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"The encoder of {model!r} was not installed: {reason}.")

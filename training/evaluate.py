@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from core.config import REPOSITORY, Settings, settings_of_this_machine
-from core.errors import TelepathyError
+from core.errors import EncoderMissingError, TelepathyError
 from core.features.audio import decode
 from core.features.speech import speech_span
 from core.features.waveform import DecodeLimits, Waveform
@@ -328,7 +328,7 @@ def evaluate_command(
         name = model or settings.model
         folder = find_model(settings.models_dir, name)
         answering = Answering(
-            recogniser=Recogniser.open(folder, n_interpreters=workers),
+            recogniser=Recogniser.open(folder, installed_dir=settings.installed_models_dir, n_interpreters=workers),
             settings=settings,
             record=read_training_record(folder),
         )
@@ -378,11 +378,12 @@ def evaluate_command(
 
 
 def models_command() -> None:
-    """List the models there are: terms, size, and their first score with its protocol."""
-    table = Table("model", "licence", "commercial use", "MB", "first score", show_lines=True)
-    for card_file in sorted(settings_of_this_machine().models_dir.glob("*/card.json")):
+    """List the models there are: terms, size, whether they are installed, and their first score with its protocol."""
+    table = Table("model", "licence", "commercial use", "MB", "installed", "first score", show_lines=True)
+    settings = settings_of_this_machine()
+    for card_file in sorted(settings.models_dir.glob("*/card.json")):
         try:
-            card = read_card(card_file.parent)
+            card = read_card(card_file.parent, installed_dir=settings.installed_models_dir)
         except TelepathyError as problem:
             console.print(str(problem), style="yellow", markup=False, highlight=False)
             continue
@@ -391,6 +392,7 @@ def models_command() -> None:
             card.licence,
             "allowed" if card.is_commercial_use_allowed else "not allowed",
             f"{card.size_bytes / 1e6:.1f}",
+            "yes" if card.is_installed else f"no: {EncoderMissingError.command}",
             first_score(card_file.parent),
         )
     if not table.row_count:

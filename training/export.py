@@ -15,7 +15,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from training.heads import Embedder, Head
+from training.heads import Head, ScalingHead
 
 
 class NumberFormat(enum.StrEnum):
@@ -27,7 +27,7 @@ class NumberFormat(enum.StrEnum):
     """Weights as int8 per channel; products are int8 with a scale per frame, found as it comes (dynamic range)."""
 
 
-def export_encoder(embedder: Embedder, path: Path, *, number_format: NumberFormat) -> None:
+def export_encoder(embedder: keras.Model, path: Path, *, number_format: NumberFormat) -> None:
     """Write the part from log-mel to embedding: input `log_mel` (1, n_frames, 80), output `embedding` (1, n_dims)."""
 
     @tf.function(input_signature=[tf.TensorSpec([1, None, 80], tf.float32, name="log_mel")])
@@ -37,14 +37,22 @@ def export_encoder(embedder: Embedder, path: Path, *, number_format: NumberForma
     _convert(embedder, serve, path, number_format)
 
 
-def export_head(head: Head, path: Path, *, n_dims: int, number_format: NumberFormat) -> None:
-    """Write the part from embedding and masks to logits; the number of rows is free."""
+def export_head(
+    head: Head | ScalingHead, path: Path, *, n_dims: int, number_format: NumberFormat, n_inputs: int | None = None
+) -> None:
+    """Write the part from embedding and masks to logits; the number of rows is free.
+
+    Parameters
+    ----------
+    n_inputs
+        What the head takes behind its own projection, where it has one.
+    """
     width = head.hidden.units
 
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, n_dims], tf.float32, name="embedding"),
-            tf.TensorSpec([None, n_dims], tf.float32, name="mask_0"),
+            tf.TensorSpec([None, n_inputs or n_dims], tf.float32, name="mask_0"),
             tf.TensorSpec([None, width], tf.float32, name="mask_1"),
         ]
     )
@@ -77,6 +85,11 @@ class LiteEncoder:
         self._interpreter = Interpreter(str(path), num_threads=n_threads)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
+
+    @property
+    def n_dims(self) -> int:
+        """Length of an embedding."""
+        return int(self._interpreter.get_output_details()[0]["shape"][-1])
 
     def embed(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embedding (n_dims,) of a log-mel (n_frames, 80)."""

@@ -19,7 +19,7 @@ from training.cache import Recordings, ahead, batches, padded_log_mels
 from training.calibrate import N_PASSES, fit_temperature, mean_probabilities, pass_logits
 from training.corpora import manifest_sha256
 from training.distil import disturb
-from training.heads import Head, HeadPlan, pool, predict_logits, standardised, train_head
+from training.heads import Head, HeadPlan, pool, predict_logits, principal_axes, standardised, train_head
 from training.progress import Progress
 from training.report import scores_for_card
 from training.scores import ScoredRecording, summarise_answers
@@ -38,6 +38,8 @@ class Embeddings:
 
     clean: NDArray[np.float32]
     disturbed: NDArray[np.float32]
+    further: tuple[NDArray[np.float32], ...] = ()
+    """Other copies that heads learn from."""
 
     def among(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of `indices` that were embedded; the rest hold zeros."""
@@ -51,10 +53,16 @@ class FittedHead:
     head: Head
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
+    axes: NDArray[np.float32] | None
+    """(n_dims, n_components) where the plan wants fewer dimensions."""
     temperature: float
     validation_logits: NDArray[np.float32]
     """(n_passes, n_validation, n_emotions)"""
     validation: NDArray[np.int64]
+
+    def inputs(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeddings (n_clips, n_dims) as the head takes them."""
+        return _inputs(embeddings, self.mean, self.scale, self.axes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +147,31 @@ def fit_head(
     corpora = [recordings.rows[index].corpus for index in training]
     mean = embeddings.clean[training].mean(axis=0)
     scale = embeddings.clean[training].std(axis=0) + 1e-4
-    copies = [standardised(part[training], mean, scale) for part in (embeddings.clean, embeddings.disturbed)]
+    clean = standardised(embeddings.clean[training], mean, scale)
+    axes = principal_axes(clean, plan.n_components) if plan.n_components else None
+    copies = [
+        _inputs(part[training], mean, scale, axes)
+        for part in (embeddings.clean, embeddings.disturbed, *embeddings.further)
+    ]
     head = train_head(copies, emotions[training], corpora, plan=plan)
     logits = pass_logits(
-        head, standardised(embeddings.clean[validation], mean, scale), dropout_rates=plan.dropout_rates
+        head, _inputs(embeddings.clean[validation], mean, scale, axes), dropout_rates=plan.dropout_rates
     )
     temperature = fit_temperature(logits, emotions[validation]) if len(validation) else 1.0
     return FittedHead(
-        head=head, mean=mean, scale=scale, temperature=temperature, validation_logits=logits, validation=validation
+        head=head,
+        mean=mean,
+        scale=scale,
+        axes=axes,
+        temperature=temperature,
+        validation_logits=logits,
+        validation=validation,
     )
 
 
 def answer(fitted: FittedHead, embeddings: NDArray[np.float32], indices: NDArray[np.int64], plan: HeadPlan) -> Answers:
     """What a head says of `indices`, mean of the passes, calibrated."""
-    scaled = standardised(embeddings[indices], fitted.mean, fitted.scale)
+    scaled = fitted.inputs(embeddings[indices])
     logits = pass_logits(fitted.head, scaled, dropout_rates=plan.dropout_rates)
     passes = np.stack([mean_probabilities(one[None], temperature=fitted.temperature) for one in logits])
     probabilities = passes.mean(axis=0)
@@ -242,6 +261,16 @@ def score(
         n_resamples=300,
     )
     return scores_for_card(evaluation, title=title)
+
+
+def _inputs(
+    embeddings: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    axes: NDArray[np.float32] | None,
+) -> NDArray[np.float32]:
+    scaled = standardised(embeddings, mean, scale)
+    return scaled if axes is None else scaled @ axes
 
 
 def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,11 +26,12 @@ from core.features.speech import FRAME_S, speech_activity, speech_span
 from core.features.waveform import TARGET_SAMPLE_RATE_HZ, Waveform
 from core.features.windows import sliding_windows
 from core.inference.registry import (
-    ENCODER,
     HEAD,
     VERSION_DIGITS,
     ServingParameters,
+    find_encoder,
     read_card,
+    read_published_encoder,
     read_serving_parameters,
     weights_digest,
 )
@@ -75,13 +76,17 @@ class Recogniser:
         self._head = head
 
     @classmethod
-    def open(cls, folder: Path, *, n_interpreters: int = 1, n_threads: int = 1) -> Recogniser:
+    def open(
+        cls, folder: Path, *, installed_dir: Path | None = None, n_interpreters: int = 1, n_threads: int = 1
+    ) -> Recogniser:
         """Load the bundle in `folder` and run it once, so that the first caller need not wait.
 
         Parameters
         ----------
         folder
             Holds `encoder.tflite`, `head.tflite` and `card.json`.
+        installed_dir
+            Where encoders that others publish are installed; only models without an encoder of their own need it.
         n_interpreters
             Callers served at the same time; further ones wait for their turn.
         n_threads
@@ -92,18 +97,22 @@ class Recogniser:
         ------
         DamagedModelError
             A file is missing or cannot be read.
+        EncoderMissingError
+            The encoder that others publish is not installed.
         FeatureMismatchError
             The model was made for other features than this version computes.
         """
-        card, parameters = read_card(folder), read_serving_parameters(folder)
+        card, parameters = read_card(folder, installed_dir=installed_dir), read_serving_parameters(folder)
+        encoder_file = find_encoder(folder, installed_dir=installed_dir)
         _require_features(card, parameters)
-        if not card.version.endswith(f"-{weights_digest(folder)[:VERSION_DIGITS]}"):
+        digest = weights_digest(folder, published=read_published_encoder(folder))
+        if not card.version.endswith(f"-{digest[:VERSION_DIGITS]}"):
             raise DamagedModelError(card.name, f"its weights are not those of version {card.version}")
         # Whatever small matrices are multiplied while serving, OpenBLAS's threads gain nothing there and wait by
         # spinning: on two busy cores a product of 0.5 ms took 18 ms.
         threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-        encoder = _InterpreterPool(folder, ENCODER, n_interpreters=n_interpreters, n_threads=n_threads)
-        head = _InterpreterPool(folder, HEAD, n_interpreters=n_interpreters, n_threads=n_threads)
+        encoder = _InterpreterPool(card.name, encoder_file, n_interpreters=n_interpreters, n_threads=n_threads)
+        head = _InterpreterPool(card.name, folder / HEAD, n_interpreters=n_interpreters, n_threads=n_threads)
         masks = {f"mask_{index}": (-1, width) for index, width in enumerate(parameters.mask_widths)}
         encoder.require_inputs(card.name, {"log_mel": (1, -1, N_MELS)})
         head.require_inputs(card.name, {"embedding": (-1, parameters.n_dims), **masks})
@@ -446,15 +455,15 @@ def _require_features(card: ModelCard, parameters: ServingParameters) -> None:
 class _InterpreterPool:
     """Interpreters of one graph. LiteRT's interpreters serve one thread at a time, so each is lent to one caller."""
 
-    def __init__(self, folder: Path, file: str, *, n_interpreters: int, n_threads: int) -> None:
+    def __init__(self, model: str, file: Path, *, n_interpreters: int, n_threads: int) -> None:
         self.n_interpreters = n_interpreters
         self._free: queue.LifoQueue[SignatureRunner] = queue.LifoQueue()
         for _ in range(n_interpreters):
             try:
-                interpreter = Interpreter(model_path=str(folder / file), num_threads=n_threads)
+                interpreter = Interpreter(model_path=str(file), num_threads=n_threads)
                 self._free.put(interpreter.get_signature_runner())
             except (RuntimeError, ValueError) as error:
-                raise DamagedModelError(folder.name, f"{file} cannot be loaded ({str(error).strip()})") from error
+                raise DamagedModelError(model, f"{file.name} cannot be loaded ({str(error).strip()})") from error
 
     @contextmanager
     def _borrowed(self) -> Iterator[SignatureRunner]:

@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import (
     AudioError,
     BusyError,
+    EncoderMissingError,
     ModelError,
     SettingError,
     StoreError,
@@ -20,6 +21,10 @@ def show(error: TelepathyError) -> None:
     if isinstance(error, UnknownPredictionError):
         st.warning(str(error), icon=":material/search_off:")
         st.page_link("explore.py", label="Show all predictions", icon=":material/arrow_forward:")
+    elif isinstance(error, EncoderMissingError):
+        st.error(str(error), icon=":material/model_training:")
+        st.markdown("Install it, then open this page again:")
+        st.code(error.command, language="bash")
     elif isinstance(error, ModelError):
         st.error(str(error), icon=":material/model_training:")
         st.markdown("Make the model that comes with Telepathy, then open this page again:")

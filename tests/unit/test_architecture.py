@@ -53,6 +53,9 @@ WELL_INFORMED = {
     "training.evaluate": {"core.inference"},
     "training.bundle": {"core.inference"},
     "training.surrogate": {"core.inference"},
+    "training.whisper_commands": {"core.inference"},
+    "training.whisper_install": {"core.inference"},
+    "training.whisper_model": {"core.inference"},
 }
 """Modules that may know more than their package: entry points that have to find the pieces they run, and the writers of
 bundles and surrogates, which name files as their readers do."""

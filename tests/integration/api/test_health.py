@@ -14,6 +14,7 @@ from api.application import create_api
 from core import __version__
 from core.config import Settings
 from core.workbench import open_workbench
+from tests.bundles import PUBLISHED_ENCODER, copy_of_tiny
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -131,10 +132,28 @@ def test_memory_and_queue_are_told(client):
     assert of(found, "telepathy_inference_queue_depth") == 0
 
 
+def test_model_whose_encoder_is_missing_is_listed_and_refused_with_what_to_run(settings, tmp_path, wav):
+    folder = copy_of_tiny(tmp_path / "models", "whisper", lambda card: card.update(encoder=PUBLISHED_ENCODER))
+    (folder / "encoder.tflite").unlink()
+    copy_of_tiny(tmp_path / "models")
+    workbench = open_workbench(dataclasses.replace(settings, models_dir=tmp_path / "models"))
+    try:
+        with TestClient(create_api(lambda: workbench)) as client:
+            listed = {model["name"]: model for model in client.get("/api/v1/models").json()["items"]}
+            assert {name: model["is_installed"] for name, model in listed.items()} == {"tiny": True, "whisper": False}
+            answer = client.post("/api/v1/predict?model=whisper", files={"file": ("clip.wav", wav)})
+            assert (answer.status_code, answer.json()["code"]) == (503, "encoder_missing")
+            assert "`python -m training whisper install`" in answer.json()["detail"]
+            assert client.post("/api/v1/predict", files={"file": ("clip.wav", wav)}).status_code == 200
+    finally:
+        workbench.close()
+
+
 def test_models_are_listed_with_their_terms(client):
     [model] = client.get("/api/v1/models").json()["items"]
     assert model["name"] == "tiny"
     assert model["is_default"] is True
+    assert model["is_installed"] is True
     assert re.fullmatch("tiny-[0-9a-f]{12}", model["version"])
     assert len(model["emotions"]) == 8
     assert model["licence"]

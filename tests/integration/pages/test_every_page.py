@@ -10,6 +10,7 @@ from core.config import REPOSITORY
 from core.errors import BusyError, ShuttingDownError
 from core.workbench import open_workbench, set_current_workbench
 from pages.parts import session
+from tests.bundles import PUBLISHED_ENCODER, copy_of_tiny
 
 PAGES = [
     path.stem for path in sorted((REPOSITORY / "pages").glob("*.py")) if path.stem not in {"__init__", "navigation"}
@@ -51,6 +52,22 @@ def test_a_missing_model_says_how_to_make_one_and_leaves_explore_alone(settings,
         assert "no model named 'tiny'" in app.error[0].value
         assert app.code[0].value == "make model"
         assert "No predictions yet" in text_of(open_page("explore"))
+    finally:
+        bare.close()
+
+
+def test_a_missing_encoder_says_how_to_install_it(settings, tmp_path, open_page, workbench):
+    folder = copy_of_tiny(tmp_path / "models", "whisper", lambda card: card.update(encoder=PUBLISHED_ENCODER))
+    (folder / "encoder.tflite").unlink()
+    bare = open_workbench(
+        replace(settings, data_dir=tmp_path / "bare", models_dir=tmp_path / "models", model="whisper")
+    )
+    set_current_workbench(bare)
+    try:
+        app = open_page("analyse")
+        assert not app.exception
+        assert "needs the encoder Whisper tiny.en (OpenAI), which is not installed" in app.error[0].value
+        assert app.code[0].value == "python -m training whisper install"
     finally:
         bare.close()
 

@@ -1,5 +1,6 @@
 """Heads learn, masks are inputs, and LiteRT gives what Keras gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from training.calibrate import fit_temperature, mean_probabilities, pass_logits
 from training.export import LiteEncoder, NumberFormat, export_encoder, export_head
-from training.heads import Embedder, HeadPlan, missing_emotions, pool, predict_logits, train_head
+from training.heads import Embedder, HeadPlan, missing_emotions, pool, predict_logits, principal_axes, train_head
 from training.whisper import build_encoder
 
 PLAN = HeadPlan(width=16, n_members=2, n_epochs=15, learning_rate=1e-2, batch_size=32)
@@ -62,6 +63,54 @@ def test_pooling_is_mean_and_deviation_over_a_clip_without_its_padding() -> None
     pooled = pool([frames, frames], mask)
     expected = np.concatenate([frames[0, :6].mean(axis=0), frames[0, :6].std(axis=0)])
     np.testing.assert_allclose(pooled[0], expected, atol=1e-5)
+
+
+def test_principal_axes_are_those_of_the_covariance() -> None:
+    generator = np.random.default_rng(0)
+    spread = np.array([9.0, 5.0, 3.0, *[0.1] * 57], np.float32)
+    turned, _ = np.linalg.qr(generator.normal(0, 1, (60, 60)))
+    clips = (generator.normal(0, 1, (500, 60)) * spread @ turned.T).astype(np.float32)
+    components = clips @ principal_axes(clips, 3)
+    covariance = components.T @ components / len(components)
+    assert np.trace(covariance) == pytest.approx(3, rel=1e-3)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-3)
+    largest = np.linalg.eigvalsh(np.cov(clips.T, bias=True))[::-1][:3]
+    np.testing.assert_allclose(np.diag(covariance), 3 * largest / largest.sum(), rtol=0.02)
+
+
+def test_a_head_learns_from_fewer_components() -> None:
+    embeddings, labels = _clusters()
+    axes = principal_axes(embeddings, 6)
+    assert axes.shape == (12, 6)
+    head = train_head([embeddings @ axes], labels, ["A"] * len(labels), plan=PLAN)
+    assert (predict_logits(head, embeddings @ axes).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_corpora_kept_apart_may_act_an_emotion_in_opposite_ways() -> None:
+    generator = np.random.default_rng(0)
+    labels, in_second = generator.integers(0, 2, 400), generator.integers(0, 2, 400)
+    acted = np.where(in_second == 1, 1 - labels, labels)
+    embeddings = generator.normal(0, 0.5, (400, 6)).astype(np.float32)
+    embeddings[:, 0] += 4 * acted
+    embeddings[:, 1] += 4 * in_second
+    corpora = ["B" if second else "A" for second in in_second]
+    head = train_head([embeddings], labels, corpora, plan=replace(PLAN, are_corpora_apart=True, mixup_alpha=0))
+    assert head.logits.units == 2 * 8
+    assert (predict_logits(head, embeddings).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_head_with_corpora_apart_is_exported_with_one_logit_for_each_emotion(tmp_path: Path) -> None:
+    embeddings, labels = _clusters()
+    corpora = ["A", "B"] * (len(labels) // 2)
+    head = train_head([embeddings], labels, corpora, plan=replace(PLAN, are_corpora_apart=True, n_epochs=2))
+    export_head(head, tmp_path / "head.tflite", n_dims=12, number_format=NumberFormat.FLOAT32)
+    serve = Interpreter(str(tmp_path / "head.tflite")).get_signature_runner()
+    masks = np.ones((5, 12), np.float32), np.ones((5, 32), np.float32)
+    given = serve(embedding=embeddings[:5], mask_0=masks[0], mask_1=masks[1])["logits"]
+    assert given.shape == (5, 8)
+    np.testing.assert_allclose(given, head(embeddings[:5], *masks), atol=1e-4)
+    pairs = np.exp(head.group_logits(embeddings[:5], *masks).numpy()).reshape(5, 2, 8)
+    np.testing.assert_allclose(np.exp(given), pairs.sum(axis=1), rtol=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,129 @@
+"""What the frozen encoder says of every recording: clean, disturbed, and at another speed; each made once and kept.
+
+The encoder learns nothing here, so one set of embeddings serves every protocol. They come from the LiteRT graph that
+serving runs, so that a head learns from exactly what it will be given. Babble must not carry a voice from one part of a
+split into another: the voices behind a recording come from its own fold and its own part of the 80/10/10 split.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.features.log_mel import log_mel
+from core.features.waveform import Waveform
+from training import augment
+from training.cache import Recordings
+from training.distil import disturb
+from training.export import LiteEncoder
+from training.judge import Embeddings
+from training.progress import Progress
+from training.splits import Split
+
+HARD_CORPORA = ("RAVDESS", "CREMA-D", "SAVEE")
+DISTURBED_SHARE_OF_HARD, DISTURBED_SHARE_OF_REST = 0.4, 0.15
+SPED_CORPORA = ("RAVDESS", "SAVEE")
+"""Those with few recordings; a voice at another speed is nearly another speaker's."""
+FASTEST = 1.12
+"""Speeds lie between one over this and this: pitch and formants move with it."""
+N_WORKERS = 2
+
+
+def voice_groups(recordings: Recordings, folds: Sequence[Split], shared: Split) -> NDArray[np.int64]:
+    """Number of the group each recording belongs to: same fold, same part of the 80/10/10 split."""
+    groups = np.zeros(len(recordings.rows), dtype=np.int64)
+    for number, fold in enumerate(folds):
+        groups[recordings.indices(fold.test)] = 3 * number
+    for number, part in enumerate((shared.training, shared.validation, shared.test)):
+        groups[recordings.indices(part)] += number
+    return groups
+
+
+def embed_copies(
+    graph: Path,
+    recordings: Recordings,
+    wanted: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64],
+    folder: Path,
+    seed: int = 0,
+) -> Embeddings:
+    """Embeddings of the recordings `wanted`: clean, some disturbed, some sped; from `folder` when they are there.
+
+    A recording that was not chosen for a copy has its clean embedding there; the others hold zeros.
+
+    Parameters
+    ----------
+    graph
+        `encoder.tflite` as it is installed.
+    groups
+        Of `voice_groups`.
+    """
+    n_recordings = len(recordings.rows)
+    corpora = np.array([row.corpus for row in recordings.rows])
+    hard = wanted[np.isin(corpora[wanted], HARD_CORPORA)]
+    rest = wanted[~np.isin(corpora[wanted], HARD_CORPORA)]
+    drawn = np.random.default_rng(seed).choice(
+        n_recordings, size=round(DISTURBED_SHARE_OF_HARD * n_recordings), replace=False
+    )
+    few = np.random.default_rng(seed + 1).choice(rest, size=round(DISTURBED_SHARE_OF_REST * len(rest)), replace=False)
+    disturbed = np.sort(np.concatenate([np.intersect1d(drawn, hard), few]))
+
+    def disturbed_waveform(index: int) -> Waveform:
+        others = np.flatnonzero(groups == groups[index])
+        return disturb(recordings, index, others=others, rng=np.random.default_rng([seed, 77, index]))
+
+    def sped_waveform(index: int) -> Waveform:
+        factor = float(FASTEST ** np.random.default_rng([seed, 78, index]).uniform(-1, 1))
+        return augment.change_speed(recordings.waveform(index), factor=factor)
+
+    def copy_of(clean: NDArray[np.float32], name: str, chosen: NDArray[np.int64], make: Callable[[int], Waveform]):
+        copy = clean.copy()
+        copy[chosen] = _embed(graph, recordings, chosen, make, path=folder / f"embeddings-{name}.npz")
+        return copy
+
+    nothing = np.zeros((n_recordings, LiteEncoder(graph).n_dims), dtype=np.float32)
+    clean = copy_of(nothing, "clean", wanted, recordings.waveform)
+    return Embeddings(
+        clean=clean,
+        disturbed=copy_of(clean, "disturbed", disturbed, disturbed_waveform),
+        further=(copy_of(clean, "sped", wanted[np.isin(corpora[wanted], SPED_CORPORA)], sped_waveform),),
+    )
+
+
+def _embed(
+    graph: Path,
+    recordings: Recordings,
+    indices: NDArray[np.int64],
+    waveform_of: Callable[[int], Waveform],
+    *,
+    path: Path,
+) -> NDArray[np.float32]:
+    """Embeddings (n_indices, n_dims), from `path` when it holds those of the same recordings."""
+    if path.exists():
+        with np.load(path) as stored:
+            if np.array_equal(stored["indices"], indices):
+                return stored["embeddings"]
+    local = threading.local()
+
+    def embed(index: np.int64) -> NDArray[np.float32]:
+        if not hasattr(local, "encoder"):
+            local.encoder = LiteEncoder(graph, n_threads=1)
+        return local.encoder.embed(log_mel(waveform_of(int(index))))
+
+    found: list[NDArray[np.float32]] = []
+    with ThreadPoolExecutor(N_WORKERS) as pool, Progress(path.stem, len(indices)) as progress:
+        for embedding in pool.map(embed, indices):
+            found.append(embedding)
+            progress.advance()
+    embeddings = np.stack(found)
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as file:
+        np.savez(file, embeddings=embeddings, indices=indices)
+    partial.replace(path)
+    return embeddings
