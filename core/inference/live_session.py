@@ -89,6 +89,11 @@ class LiveSession:
             return self._duration_s
 
     @property
+    def is_over(self) -> bool:
+        """Whether it takes nothing more: finished, discarded, or left alone so long that its sound was let go of."""
+        return self._ending.is_set()
+
+    @property
     def n_lost(self) -> int:
         """Frames that came while too many others waited, and were dropped; 0 unless the machine is overloaded."""
         with self._changing:

@@ -17,10 +17,12 @@ from pages.parts.theme import Surface, surface
 CORPORA, HERE = "Research recordings", "Recordings kept here"
 N_HERE, LONGEST_S = 100, 30.0
 FIRST = Emotion.ANGRY
+ASKED_OF = "explain_many_asked_of"
+"""Which emotion the view began with: of another answer's it begins anew, whatever was looked at before."""
 
 
 def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | None) -> None:
-    """Draw the beeswarm of one emotion, at first of `emotion`, for the model with this card."""
+    """Draw the beeswarm of the model with this card: first of `emotion`, and again when that becomes another."""
     if card is None:
         return
     st.markdown(
@@ -36,8 +38,11 @@ def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | Non
     found = opened.surrogate
     emotions = [each.value for each in found.emotions]
     which, where = st.columns([7, 4], gap="medium", vertical_alignment="bottom")
-    if st.session_state.get("explain_many_emotion") not in emotions:
-        st.session_state["explain_many_emotion"] = (emotion if emotion in found.emotions else FIRST).value
+    first = emotion if emotion in found.emotions else FIRST
+    is_new = st.session_state.get(ASKED_OF) != first
+    if is_new or st.session_state.get("explain_many_emotion") not in emotions:
+        st.session_state["explain_many_emotion"] = first.value
+    st.session_state[ASKED_OF] = first
     chosen = which.pills(
         "What speaks for",
         emotions,

@@ -15,6 +15,12 @@ from core.workbench import Workbench
 from pages.parts import stage
 
 SESSION = "live_session"
+MICROPHONE_NEEDS_HTTPS = "Browsers allow the microphone on https:// and on localhost only. Open this page there."
+MICROPHONE_ADVICE = (
+    "If the browser refuses the microphone (NotAllowedError), allow it beside the address bar; if it finds none "
+    "(NotFoundError), plug one in. Then start again."
+)
+"""streamlit-webrtc shows the browser's own name of the error and takes no other words for it."""
 
 
 def call(workbench: Workbench, *, key: str) -> bytes | None:
@@ -35,22 +41,32 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
         sink_audio_track=create_audio_sink_track(_taker(workbench), key=f"{key}_sink"),
         rtc_configuration={"iceServers": _ice_servers(workbench.settings)},
         media_stream_constraints={"audio": True, "video": False},
-        translations={"start": "Start listening", "stop": "Stop", "select_device": "Choose a microphone"},
+        translations={
+            "start": "Start listening",
+            "stop": "Stop",
+            "select_device": "Choose a microphone",
+            "device_ask_permission": "Allow the microphone where the browser asks for it.",
+            "device_access_denied": "The browser was not allowed to use the microphone",
+            "device_not_available": "No microphone was found",
+            "media_api_not_available": MICROPHONE_NEEDS_HTTPS,
+        },
         media_toggle_controls=False,
     )
-    is_playing = context.state.playing
-    _stage(is_playing, key)
+    is_playing, is_calling = context.state.playing, context.state.signalling
+    if not is_playing and not is_calling:
+        st.caption(MICROPHONE_ADVICE)
+    _stage(is_playing, is_calling, key)
     if is_playing or current.duration_s == 0:
         return None
     return _decide(current, key)
 
 
 @st.fragment(run_every=stage.HOP_S)
-def _stage(is_playing: bool, key: str) -> None:
+def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
     session: LiveSession = st.session_state[SESSION]
     lost = f" {session.n_lost} frames were dropped: the machine is overloaded." if session.n_lost else ""
-    status = ("Connected by WebRTC." if is_playing else "Not listening.") + lost
-    stage.show(session.events, status=status, is_listening=is_playing, key=f"{key}_stage")
+    state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
+    stage.show(session.events, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
 
 
 def _decide(session: LiveSession, key: str) -> bytes | None:
@@ -69,7 +85,7 @@ def _decide(session: LiveSession, key: str) -> bytes | None:
 
 
 def _current_session(workbench: Workbench) -> LiveSession:
-    if SESSION not in st.session_state:
+    if SESSION not in st.session_state or st.session_state[SESSION].is_over:
         st.session_state[SESSION] = LiveSession(
             workbench.recogniser(),
             partial(_options, workbench.settings),

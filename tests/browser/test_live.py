@@ -124,6 +124,19 @@ def test_discarded_session_leaves_nothing(app, microphone):
         assert page.request.get(f"{app.url}/api/v1/predictions").json()["items"] == before
 
 
+def test_session_nobody_decided_about_is_let_go_when_the_next_begins(app, microphone):
+    flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}")
+    with opened(app, *flags) as page:
+        streams = []
+        page.on("websocket", lambda socket: streams.append(socket) if socket.url.endswith("/api/v1/stream") else None)
+        for _ in range(2):
+            page.get_by_test_id("live-toggle").click()
+            assert "speech" in changes(page, ["speech"], within_s=60)
+            page.get_by_test_id("live-toggle").click()
+            page.get_by_test_id("live-keep").wait_for()
+        assert [stream.is_closed() for stream in streams] == [True, False]
+
+
 def test_timeline_follows_a_microphone_by_webrtc(app, microphone):
     flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}")
     with opened(app, *flags) as page:
@@ -143,3 +156,12 @@ def test_denied_microphone_is_explained(app):
         page.get_by_test_id("live-toggle").click()
         page.get_by_text("The browser was not allowed to use the microphone").wait_for()
         assert page.get_by_test_id("live-toggle").is_enabled()
+
+
+def test_microphone_denied_to_webrtc_is_explained(app):
+    with opened(app, "--deny-permission-prompts", permissions=()) as page:
+        page.get_by_role("radio", name="WebRTC").click()
+        frame = page.frame_locator("iframe[src*=webrtc]")
+        frame.get_by_role("button", name="Start listening").click(timeout=60_000)
+        frame.get_by_text("NotAllowedError").wait_for(timeout=60_000)
+        assert page.get_by_text("allow it beside the address bar").is_visible()

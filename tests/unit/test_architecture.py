@@ -137,4 +137,4 @@ def test_api_loads_no_tensorflow():
 
 def test_pages_load_neither_shap_nor_what_it_brings_before_they_explain():
     loaded = loaded_after("import app, pages.navigation, pages.parts.answer, pages.parts.charts")
-    assert not loaded & {"shap", "numba", "sklearn", "tensorflow", "keras"}
+    assert not loaded & {"shap", "numba", "sklearn", "tensorflow", "keras", "parselmouth", "streamlit_webrtc", "aiortc"}

@@ -102,6 +102,7 @@ class Stage {
   async start() {
     this.parts.toggle.disabled = true;
     this.parts.after.hidden = true;
+    this.release(); // a session that nobody decided about: its stream would otherwise end this one with its summary
     this.reset();
     this.say("Asking for the microphone");
     try {

@@ -25,7 +25,7 @@ def models_dir(tmp_path_factory):
     """The tiny model with a surrogate, and another without."""
     folder = tmp_path_factory.mktemp("models")
     write_small_surrogate(copy_of_tiny(folder, "tiny"))
-    copy_of_tiny(folder, "other", lambda card: card.update(description="another"))
+    copy_of_tiny(folder, "other", lambda card: card.update(version="other-f613c0fae301"))
     return folder
 
 
@@ -194,6 +194,14 @@ def test_a_second_recording_stands_beside_the_first(open_page, workbench, predic
     assert "b.wav" in [text.value for text in app.text]
 
 
+def test_a_second_model_stands_beside_the_first(open_page, prediction):
+    app = open_page("explain", prediction=str(prediction.id), beside_model="other")
+    assert not app.exception
+    assert charts(app) == 6
+    versions = [caption.value.rsplit(" · ", 1)[-1] for caption in app.caption if ", odds " in caption.value]
+    assert [version.split("-")[0] for version in versions] == ["tiny", "other"]
+
+
 def test_what_cannot_stand_beside_says_why(open_page, prediction):
     app = open_page("explain", prediction=str(prediction.id), beside=str(uuid4()))
     assert not app.exception
@@ -207,6 +215,18 @@ def test_recordings_kept_here_can_be_seen_together(open_page, prediction):
     app.run()
     assert not app.exception
     assert "Over 1 recording," in text_of(app)
+
+
+def test_the_view_over_many_begins_with_the_answer_whatever_was_looked_at_before(open_page, prediction):
+    app = open_page("explain")
+    other = next(emotion for emotion in Emotion if emotion is not prediction.emotion)
+    app.session_state["explain_many_emotion"] = other.value
+    app.query_params["prediction"] = str(prediction.id)
+    app.run()
+    assert pills(app, "What speaks for").value == prediction.emotion.value
+    pills(app, "What speaks for").set_value(other.value)
+    app.run()
+    assert pills(app, "What speaks for").value == other.value
 
 
 def test_names_of_files_are_never_taken_for_markup(open_page, workbench):

@@ -30,9 +30,9 @@ def push_all(stream: LiveStream, samples: np.ndarray, chunk: int) -> list:
     return found + stream.finish()
 
 
-@pytest.mark.parametrize(("window_s", "hop_s"), [(1.0, 0.5), (1.5, 0.25), (0.5, 0.5)])
+@pytest.mark.parametrize(("window_s", "hop_s"), [(1.0, 0.5), (1.5, 0.25), (0.5, 0.25), (5.0, 1.0)])
 def test_windows_have_the_numbers_of_the_file_path(recogniser, window_s, hop_s):
-    samples = voice(seconds=4.0)
+    samples = voice(seconds=window_s + 4.0)
     live = push_all(
         LiveStream(recogniser, LiveOptions(sample_rate_hz=RATE, window_s=window_s, hop_s=hop_s)), samples, 999
     )

@@ -64,8 +64,10 @@ def test_session_that_nobody_begins_has_no_thread(recogniser, tmp_path):
 def test_session_left_behind_ends_by_itself(recogniser, tmp_path):
     session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path, idle_s=0.2)
     speak(session, voice(seconds=1.0))
+    assert not session.is_over
     session._worker.join(timeout=10)
     assert not session._worker.is_alive()
+    assert session.is_over
     assert session.finish() is None
 
 
