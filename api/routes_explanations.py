@@ -12,10 +12,11 @@ from starlette.requests import Request
 
 from api.access import OpenWorkbench
 from api.routes_predictions import refusals
-from api.schemas import AttributionShape
+from api.schemas import ExplanationShape
 from api.uploads import form_schema, merged, received_form
 from core.domain import Emotion
 from core.errors import InvalidParameterError
+from core.workbench import Workbench
 
 router = APIRouter(prefix="/api/v1", tags=["explanations"])
 
@@ -37,18 +38,24 @@ class ExplainParameters(BaseModel):
         allow_inf_nan=False,
         description="Explain the window that starts here.",
     )
+    reference: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Voices that this voice is compared with, such as `neutral speech of women in CREMA-D`. "
+        "Left out: neutral speech in CREMA-D.",
+    )
 
 
 @router.post(
     "/explain",
     summary="Say which parts of a recording spoke for an emotion",
-    response_description="A SHAP value for each stretch of time and band of frequency.",
+    response_description="A SHAP value for each stretch of time and band of frequency, and what the voice does there.",
     responses=refusals(400, 404, 408, 413, 415, 422, 503),
     openapi_extra=form_schema(ExplainParameters, "file", is_list=False),
 )
 async def explain(
     request: Request, workbench: OpenWorkbench, query: Annotated[ExplainParameters, Query()]
-) -> AttributionShape:
+) -> ExplanationShape:
     """Decodes the recording as predict does and asks the model about it many times. Nothing is stored.
 
     The first explanation of a process takes some seconds longer: its library is loaded only then.
@@ -65,15 +72,18 @@ async def explain(
             raise InvalidParameterError("file", f"given {len(form.files)} times", "given once")
         parameters = merged(query, form.fields)
         data = await form.files[0].read()
-    future = workbench.executor.submit(
-        partial(
-            workbench.explain,
-            data,
-            emotion=parameters.emotion,
-            contrast=parameters.contrast,
-            model=parameters.model,
-            seed=parameters.seed,
-            start_s=parameters.start_s,
-        )
+    future = workbench.executor.submit(partial(_explained, workbench, data, parameters))
+    return await asyncio.wrap_future(future)
+
+
+def _explained(workbench: Workbench, data: bytes, parameters: ExplainParameters) -> ExplanationShape:
+    attribution = workbench.explain(
+        data,
+        emotion=parameters.emotion,
+        contrast=parameters.contrast,
+        model=parameters.model,
+        seed=parameters.seed,
+        start_s=parameters.start_s,
     )
-    return AttributionShape.of(await asyncio.wrap_future(future))
+    voice = workbench.explain_voice(data, attribution, model=parameters.model, reference=parameters.reference)
+    return ExplanationShape.of_recording(attribution, voice)

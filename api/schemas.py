@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,10 @@ from core.domain import (
 )
 from core.inference.attribution import Attribution, strongest_stretch
 from core.store.predictions import PredictionRow
+
+if TYPE_CHECKING:  # Praat: 30 MB that only explanations need
+    from core.explaining import VoiceReasons
+    from core.inference.surrogate import ProsodyAttribution
 
 # Ranges are told, not enforced: a share that rounding made 1.0000000000000002 must not turn an answer into a failure.
 Share = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
@@ -388,6 +392,100 @@ class AttributionShape(Shape):
             n_evaluations=attribution.n_evaluations,
             seed=attribution.seed,
         )
+
+
+class FeatureShape(Shape):
+    """One acoustic measure beside the reference."""
+
+    measure: str
+    label: str
+    value: float
+    unit: str
+    z: float = Field(description="Standard deviations above the reference's mean; negative below.")
+    usual_low: float = Field(description="One standard deviation below the mean, in the unit of the value.")
+    usual_high: float
+    sentence: str
+
+
+class VoiceShape(Shape):
+    """The voice in the stretch explained, measured by Praat and compared (docs/prosody.md)."""
+
+    reference: str
+    n_recordings: int = Field(description="Of the reference.")
+    n_speakers: int
+    features: list[FeatureShape]
+    contour_times_s: list[float] = Field(description="A value every 10 ms, from the start of the recording.")
+    pitch_hz: list[float] = Field(description="0 where nothing is voiced.")
+    intensity_dbfs: list[float]
+
+
+class SurrogateShape(Shape):
+    """The reasons of a stand-in that hears acoustic features alone; never those of the model (docs/surrogate.md)."""
+
+    emotion: Emotion = Field(description="What the surrogate itself names first.")
+    is_agreed: bool = Field(description="Whether the model names the same emotion first.")
+    base_value: float = Field(description="Nats; with all of `values` it sums to `output`.")
+    values: dict[str, float] = Field(description="SHAP value of each measure, in nats.")
+    output: float
+    probabilities: dict[Emotion, float]
+    agreement: float = Field(description="Share of recordings of held-out speakers on which both name one emotion.")
+    agreement_interval: tuple[float, float] = Field(description="95 %, resampling speakers.")
+    majority_agreement: float = Field(description="The same share for always naming the commonest.")
+    protocol: str
+    sentences: list[str]
+
+
+class ExplanationShape(AttributionShape):
+    """Everything the Explain page shows of one recording."""
+
+    voice: VoiceShape
+    surrogate: SurrogateShape | None = Field(description="null where the model has none that fits its version.")
+    surrogate_missing: str = Field(description="Why there is none; empty where there is one.")
+
+    @staticmethod
+    def of_recording(attribution: Attribution, voice: VoiceReasons) -> ExplanationShape:
+        return ExplanationShape(
+            **AttributionShape.of(attribution).model_dump(),
+            voice=VoiceShape(
+                reference=voice.reference.name,
+                n_recordings=voice.reference.n_recordings,
+                n_speakers=voice.reference.n_speakers,
+                features=[
+                    FeatureShape(
+                        measure=each.measure,
+                        label=each.label,
+                        value=each.value,
+                        unit=each.unit,
+                        z=each.z,
+                        usual_low=each.usual_low,
+                        usual_high=each.usual_high,
+                        sentence=sentence,
+                    )
+                    for each, sentence in zip(voice.deviations, voice.deviation_sentences, strict=True)
+                ],
+                contour_times_s=voice.contours.time_s.tolist(),
+                pitch_hz=voice.contours.pitch_hz.tolist(),
+                intensity_dbfs=voice.contours.intensity_dbfs.tolist(),
+            ),
+            surrogate=None if voice.surrogate is None else _surrogate_shape(voice.surrogate, voice.surrogate_sentences),
+            surrogate_missing=voice.surrogate_missing,
+        )
+
+
+def _surrogate_shape(explained: ProsodyAttribution, sentences: tuple[str, ...]) -> SurrogateShape:
+    return SurrogateShape(
+        emotion=explained.surrogate_emotion,
+        is_agreed=explained.is_agreed is True,
+        base_value=explained.base_value,
+        values=dict(explained.values),
+        output=explained.output,
+        probabilities=dict(explained.surrogate_probabilities),
+        agreement=explained.fidelity.agreement,
+        agreement_interval=explained.fidelity.agreement_interval,
+        majority_agreement=explained.fidelity.majority_agreement,
+        protocol=explained.fidelity.protocol,
+        sentences=list(sentences),
+    )
 
 
 class ModelShape(Shape):

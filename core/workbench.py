@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,6 +30,9 @@ from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
 from core.store.recordings import insert_recording
+
+if TYPE_CHECKING:
+    from core.explaining import VoiceReasons
 
 log = structlog.get_logger(__name__)
 
@@ -263,6 +267,15 @@ class Workbench:
                 hop_s=self.settings.hop_s,
                 progress=progress,
             )
+
+    def explain_voice(
+        self, data: bytes, attribution: Attribution, *, model: str | None = None, reference: str | None = None
+    ) -> VoiceReasons:
+        """The acoustic side of an explanation, as `core.explaining.explain_voice`; in the calling thread."""
+        from core.explaining import explain_voice  # Praat: 30 MB that only explanations need
+
+        with self._counted():
+            return explain_voice(self, data, attribution, model=model, reference=reference)
 
     def _keep(self, data: bytes, audio: DecodedAudio, *, name: str, source: Source) -> Recording:
         return insert_recording(

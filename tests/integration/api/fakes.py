@@ -54,5 +54,17 @@ class FakeWorkbench:
             window=Stretch(start_s=0.0, end_s=1.0),
         )
 
+    def explain_voice(self, data: bytes, attribution: Attribution, **_: object) -> SimpleNamespace:
+        contours = SimpleNamespace(time_s=np.zeros(0), pitch_hz=np.zeros(0), intensity_dbfs=np.zeros(0))
+        return SimpleNamespace(
+            contours=contours,
+            reference=SimpleNamespace(name="made up", n_recordings=3, n_speakers=1),
+            deviations=(),
+            deviation_sentences=(),
+            surrogate=None,
+            surrogate_sentences=(),
+            surrogate_missing="Nobody made one.",
+        )
+
     def readiness(self) -> list[SimpleNamespace]:
         return self.checks

@@ -67,7 +67,7 @@ def test_example_of_an_answer_is_an_answer():
 def test_explanation_is_asked_for_with_the_same_form(document):
     form = document["paths"]["/api/v1/explain"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file"]
-    assert form["properties"].keys() == {"file", "emotion", "contrast", "model", "seed", "start_s"}
+    assert form["properties"].keys() == {"file", "emotion", "contrast", "model", "seed", "start_s", "reference"}
 
 
 def test_example_of_an_explanation_adds_up():

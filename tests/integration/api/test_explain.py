@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 
 import numpy as np
 import pytest
 
+from api.schemas import ExplanationShape
 from core.config import Settings
 from core.domain import Emotion
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings
+from core.workbench import open_workbench
+from tests.bundles import TINY
 from tests.integration.api.fakes import FakeWorkbench
 from tests.integration.api.test_limits import BLOCK, HEAD, MULTIPART, TAIL, client_of
 from tests.problems import refused
 from tests.sounds import SAMPLE_RATE_HZ, voice_wav, wav_bytes
+from tests.surrogates import write_small_surrogate
+
+
+@pytest.fixture
+def workbench_with_surrogate(tmp_path):
+    """A workbench whose model has a small surrogate beside it."""
+    models_dir = tmp_path / "models"
+    shutil.copytree(TINY, models_dir / "tiny")
+    write_small_surrogate(models_dir / "tiny")
+    settings = Settings(data_dir=tmp_path / "data", models_dir=models_dir, model="tiny")
+    opened = open_workbench(settings)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -50,6 +67,45 @@ def test_api_and_core_say_the_same(explain, workbench, wav):
     body = explain(emotion="sad", contrast="angry", seed=4)
     assert body["values"] == by_core.values.tolist()
     assert (body["emotion"], body["contrast"], body["seed"]) == ("sad", "angry", 4)
+
+
+def test_voice_is_measured_and_compared(explain):
+    body = explain(voice_wav(seconds=2.0, pitch_hz=150.0))
+    voice = body["voice"]
+    assert voice["reference"] == "neutral speech in CREMA-D"
+    assert (voice["n_recordings"], voice["n_speakers"]) == (300, 79)
+    pitch = next(each for each in voice["features"] if each["measure"] == "pitch_median_hz")
+    assert pitch["value"] == pytest.approx(150, rel=0.06)  # the made-up voice glides
+    assert pitch["unit"] == "Hz"
+    assert pitch["sentence"].startswith("Pitch 1")
+    assert "neutral speech in CREMA-D" in pitch["sentence"]
+    assert len(voice["contour_times_s"]) == len(voice["pitch_hz"]) == len(voice["intensity_dbfs"])
+    assert np.median([hz for hz in voice["pitch_hz"] if hz > 0]) == pytest.approx(pitch["value"], rel=0.01)
+
+
+def test_voice_is_compared_with_the_reference_asked_for(explain, client, wav):
+    name = "neutral speech of women in CREMA-D"
+    assert explain(reference=name)["voice"]["reference"] == name
+    answer = client.post("/api/v1/explain", files={"file": wav}, params={"reference": "Martians"})
+    assert f"'{name}'" in refused(answer, 422, "invalid_parameter")["detail"]
+
+
+def test_model_without_a_surrogate_says_how_to_make_one(explain):
+    body = explain()
+    assert body["surrogate"] is None
+    assert "python -m training surrogate --model tiny" in body["surrogate_missing"]
+
+
+def test_reasons_of_the_surrogate_add_up_and_carry_their_fidelity(workbench_with_surrogate, wav):
+    attribution = workbench_with_surrogate.explain(wav)
+    voice = workbench_with_surrogate.explain_voice(wav, attribution)
+    body = ExplanationShape.of_recording(attribution, voice).model_dump(mode="json")
+    reasons = body["surrogate"]
+    assert body["surrogate_missing"] == ""
+    assert sum(reasons["values"].values()) + reasons["base_value"] == pytest.approx(reasons["output"], abs=1e-6)
+    assert reasons["is_agreed"] is (reasons["emotion"] == body["emotion"])
+    assert reasons["protocol"] == "made up"
+    assert any("not of the model" in sentence for sentence in reasons["sentences"])
 
 
 def test_nothing_is_stored(explain, workbench):
