@@ -36,7 +36,8 @@ def draw(workbench: Workbench, case: Case, found: Regions) -> None:
         return
     st.markdown("##### Side by side", help="Both charts answer the same question on the same scale.", anchors=False)
     cards = session.cards(workbench, str(workbench.settings.models_dir))
-    models = {card.name: card for card in cards.values() if card.version != case.card.version}
+    others = [card for card in cards.values() if card.is_installed and card.version != case.card.version]
+    models = {card.name: card for card in others}
     _choose(workbench, case, models)
     recording, card = case.recording, case.card
     if case.asked.other_id is not None:

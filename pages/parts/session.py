@@ -174,7 +174,8 @@ def picture(_workbench: Workbench, sha256: str) -> Overview:
 @st.cache_data(max_entries=4, ttl=60, show_spinner=False)
 def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
     """The cards of the models at hand, by version."""
-    return {card.version: card for card in list_models(Path(models_dir))}
+    listed = list_models(Path(models_dir), installed_dir=_workbench.settings.installed_models_dir)
+    return {card.version: card for card in listed}
 
 
 def answer_of(workbench: Workbench, prediction_id: UUID) -> tuple[Recording, Prediction]:

@@ -9,10 +9,11 @@ import pytest
 
 from core.config import Settings
 from core.domain import Emotion, Source
+from core.inference.registry import ENCODER
 from core.store.predictions import count_predictions, insert_prediction
 from core.workbench import open_workbench, set_current_workbench
 from pages.parts import session
-from tests.bundles import TINY, copy_of_tiny
+from tests.bundles import PUBLISHED_ENCODER, TINY, copy_of_tiny
 from tests.factories import make_prediction
 from tests.sounds import voice_wav
 from tests.surrogates import write_small_surrogate
@@ -22,10 +23,14 @@ CLIP = voice_wav(seconds=1.5)
 
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory):
-    """The tiny model with a surrogate, and another without."""
+    """The tiny model with a surrogate, another without, and one whose encoder is not installed."""
     folder = tmp_path_factory.mktemp("models")
     write_small_surrogate(copy_of_tiny(folder, "tiny"))
     copy_of_tiny(folder, "other", lambda card: card.update(version="other-f613c0fae301"))
+    apart = copy_of_tiny(
+        folder, "apart", lambda card: card.update(version="apart-0123456789ab", encoder=PUBLISHED_ENCODER)
+    )
+    (apart / ENCODER).unlink()
     return folder
 
 
@@ -200,6 +205,13 @@ def test_a_second_model_stands_beside_the_first(open_page, prediction):
     assert charts(app) == 6
     versions = [caption.value.rsplit(" · ", 1)[-1] for caption in app.caption if ", odds " in caption.value]
     assert [version.split("-")[0] for version in versions] == ["tiny", "other"]
+
+
+def test_model_that_is_not_installed_is_not_offered(open_page, prediction):
+    app = open_page("explain", prediction=str(prediction.id))
+    offered = next(box for box in app.selectbox if box.label == "Same recording, another model").options
+    assert any("other" in option for option in offered)
+    assert not any("apart" in option for option in offered)
 
 
 def test_what_cannot_stand_beside_says_why(open_page, prediction):
