@@ -70,6 +70,12 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.TooFewRecordingsError, 422, "Too few recordings to compare with"),
         _of(errors.BusyError, 503, "Too much to do at the moment"),
         _of(errors.ShuttingDownError, 503, "Shutting down"),
+        _of(errors.AccessError, 403, "Not allowed"),
+        _of(errors.NotSignedInError, 401, "Who asks is not known"),
+        _of(errors.InvalidCredentialsError, 401, "Not the right credentials"),
+        _of(errors.ForbiddenError, 403, "Not allowed"),
+        _of(errors.RateLimitedError, 429, "Too many calls"),
+        _of(errors.QuotaExceededError, 429, "The month's allowance is used up"),
     ]
 )
 """Every class of the tree stands here itself (tested): what a new error answers is decided, not inherited by chance."""
@@ -123,7 +129,7 @@ def error_response(request: Request, error: errors.TelepathyError) -> Response:
     """The answer to `request` that `error` stands for."""
     kind = kind_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, errors.BusyError):
+    if isinstance(error, errors.BusyError | errors.RateLimitedError | errors.QuotaExceededError):
         headers["Retry-After"] = str(error.retry_after_s)
     elif kind.status >= 500:
         log.error("request failed", code=kind.code, detail=str(error), exc_info=error)

@@ -40,6 +40,26 @@ class Bandwidth(enum.StrEnum):
     WIDE = "wide"
 
 
+class Role(enum.StrEnum):
+    """What somebody is here to do; `core.access.roles` says which pages and routes that opens."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    ANNOTATOR = "annotator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Whose eyes a question to the store is asked with: stands in the WHERE clause of every one."""
+
+    user_id: UUID
+    project_ids: frozenset[UUID] = frozenset()
+    """Projects that others share with them, besides their own recordings."""
+    sees_everything: bool = False
+    """Admins do, and the process itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
     """What the bytes of a recording turned out to be."""

@@ -33,6 +33,12 @@ TelepathyError
     TooFewRecordingsError          not enough recordings to say what is usual
   BusyError                      too much to do; try again shortly
     ShuttingDownError              the process is about to stop
+  AccessError                    the caller may not do this, or not now
+    NotSignedInError               nobody has said who is asking
+    InvalidCredentialsError        key, token or password are not right
+    ForbiddenError                 known, but not allowed to do this
+    RateLimitedError               too many calls in too short a time
+    QuotaExceededError             the plan's allowance for this month is used up
 """
 
 from __future__ import annotations
@@ -415,4 +421,66 @@ class ShuttingDownError(BusyError):
             self, f"Telepathy is shutting down and takes no new requests. Try again in {retry_after_s} s."
         )
         self.n_waiting = 0
+        self.retry_after_s = retry_after_s
+
+
+class AccessError(TelepathyError):
+    """The caller may not do this, or not now."""
+
+    code = "access"
+
+
+class NotSignedInError(AccessError):
+    """Nobody has said who is asking."""
+
+    code = "not_signed_in"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This needs to know who asks. Send an API key as X-API-Key, a token as Authorization: Bearer, "
+            "or sign in with a browser."
+        )
+
+
+class InvalidCredentialsError(AccessError):
+    """Key, token or password are not right, or no longer."""
+
+    code = "invalid_credentials"
+
+    def __init__(self, sentence: str = "The e-mail address or the password is not right.") -> None:
+        super().__init__(sentence)
+
+
+class ForbiddenError(AccessError):
+    """Known, but not allowed to do this."""
+
+    code = "forbidden"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+
+
+class RateLimitedError(AccessError):
+    """Too many calls in too short a time."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit: str, retry_after_s: int) -> None:
+        super().__init__(f"More than {limit}. Try again in {retry_after_s} s.")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceededError(AccessError):
+    """The plan's allowance for this month is used up."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, plan: str, allowance: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"The plan {plan!r} allows {allowance} a month, and they are used up. "
+            "Wait for the next month, or ask an admin for a larger plan."
+        )
+        self.plan = plan
+        self.allowance = allowance
         self.retry_after_s = retry_after_s
