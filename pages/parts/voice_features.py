@@ -19,7 +19,7 @@ from core.features.prosody_reference import (
 )
 from core.inference.surrogate import ProsodyAttribution, describe_attribution, describe_fidelity
 from core.store.predictions import PredictionOrder, PredictionRow, select_predictions
-from core.store.recordings import select_recording
+from core.store.recordings import select_recordings_by_id
 from core.workbench import Workbench
 from pages.parts import prosody_charts, reasons, session, words
 from pages.parts.charts import CONFIG
@@ -137,9 +137,10 @@ def _offered(workbench: Workbench, case: Case) -> dict[str, PredictionRow]:
         for row in reversed(rows)
         if row.duration_s <= LONGEST_REFERENCE_S and row.recording_id != case.recording.id
     }
+    recordings = select_recordings_by_id(workbench.store, recording_ids=short.keys())
     offered: dict[str, PredictionRow] = {}
     for row in sorted(short.values(), key=lambda each: (each.emotion.value != "neutral", -each.created_at.timestamp())):
-        recording = select_recording(workbench.store, recording_id=row.recording_id)
+        recording = recordings.get(row.recording_id)
         if recording is not None and workbench.recording_files.exists(recording.sha256):
             offered[recording.sha256] = row
     return offered
