@@ -31,7 +31,7 @@ MAX_STRETCHES = 8
 SHORTEST_STRETCH_S = 0.25
 """About a syllable, or half of a slow one."""
 EVALUATIONS_PER_REGION = 5
-"""One number is fitted for each region, and the answers are far from additive: values of two seeds correlate by 0.86 on
+"""One number is fitted for each region, and the answers are far from additive: values of two seeds correlate by 0.84 on
 20 recordings, by 0.92 with eight evaluations; `benchmarks/attribution.py` says how it stands now. With five, five
 seconds of speech take less than three on two cores without AVX-512."""
 MIN_EVALUATIONS = 64
