@@ -34,10 +34,10 @@ STANDS_OUT_SD = 1.0
 N_SENTENCES = 4
 
 
-def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
-    """How the voice sounds beside other voices."""
+def draw_reference(workbench: Workbench, case: Case, found: Regions) -> tuple[Deviation, ...]:
+    """How the voice sounds beside other voices; what was drawn."""
     if found.voice is None:
-        return
+        return ()
     st.markdown(
         "##### How the voice sounds",
         help="Measured by Praat over the stretch explained, without the silence at its ends. sd: standard deviation, "
@@ -46,11 +46,11 @@ def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
     )
     reference = _choose_reference(workbench, case)
     if reference is None:
-        return
+        return ()
     deviations = compare_prosody(found.voice.prosody, reference)
     if not deviations:
         st.info("Too little of this voice could be measured to compare it.", icon=":material/graphic_eq:")
-        return
+        return ()
     for sentence in outstanding(deviations):
         st.markdown(f"- {sentence}", anchors=False)
     with st.container(key="explain_features"):
@@ -66,6 +66,7 @@ def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
         f"{words.duration(reference.mean_duration_s)} each"
         + (f" · figures from {reference.corpus}, {reference.licence}" if reference.corpus else "")
     )
+    return deviations
 
 
 def deviations_frame(deviations: Sequence[Deviation]) -> pd.DataFrame:
@@ -150,10 +151,10 @@ def _name(row: PredictionRow) -> str:
     return f"{row.recording_name} · {row.emotion} · {words.when(row.created_at, session.zone())}"
 
 
-def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
-    """What a surrogate says that hears these features alone, and how far it may be believed."""
+def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> ProsodyAttribution | None:
+    """What a surrogate says that hears these features alone, and how far it may be believed; what was drawn."""
     if found.voice is None or found.attribution is None or case.card is None:
-        return
+        return None
     st.markdown(
         "##### What a simpler stand-in (surrogate) makes of them",
         help="A surrogate is a small, separate model that was taught to imitate the recogniser from acoustic features "
@@ -163,7 +164,7 @@ def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
     opened = reasons.surrogate(workbench, case.card)
     if opened.surrogate is None:
         st.info(opened.sentence, icon=":material/model_training:")
-        return
+        return None
     explained = reasons.prosody_attribution(
         workbench,
         opened.surrogate,
@@ -185,6 +186,7 @@ def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
         if sentence != describe_fidelity(explained.fidelity) and not sentence.startswith("Here they disagree"):
             st.markdown(f"- {sentence}", anchors=False)
     st.caption(f"Surrogate of model **{explained.model_version}** · {explained.fidelity.protocol}")
+    return explained
 
 
 def agreement(explained: ProsodyAttribution) -> None:
