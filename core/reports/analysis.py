@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from core.domain import Emotion, ModelCard, Prediction, Recording
+from core.domain import AudioFormat, Emotion, ModelCard, Prediction, Recording
 from core.inference.model_scores import Measured, ModelScores
 
 STYLE = """
@@ -20,7 +20,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding
 body{color:var(--text);background:#fff}
 h1{font-size:1.7rem;line-height:1.2;margin:.2rem 0}
 h2{font-size:1.2rem;margin:2rem 0 .4rem;border-top:1px solid var(--line);padding-top:1rem}
-h1,p,li,td,th,dd{overflow-wrap:anywhere}
+h1,p,li,dd,small{overflow-wrap:anywhere}
 small,.key,.note{color:var(--muted);font-size:.875rem}
 .key i{display:inline-block;width:1.2em;height:.8em;margin:0 .3em}
 .figure,.table{overflow-x:auto}
@@ -91,7 +91,7 @@ def recording_part(recording: Recording, prediction: Prediction, *, heard_at: st
         facts=(
             ("Name", recording.name),
             ("Length", f"{recording.duration_s:.1f} s"),
-            ("Format", f"{form.container}, {form.codec}, {form.sample_rate_hz:,} Hz, {form.n_channels} channel(s)"),
+            ("Format", _format(form)),
             ("Size", f"{recording.size_bytes:,} bytes"),
             ("SHA-256", recording.sha256),
             ("Analysed", heard_at),
@@ -166,6 +166,13 @@ def model_part(prediction: Prediction, card: ModelCard | None, scores: ModelScor
         sentences=missing + (scores.caveats if scores is not None else ()),
         notes=(scores.protocol,) if scores is not None and scores.protocol else (),
     )
+
+
+def _format(form: AudioFormat) -> str:
+    """`WAV, pcm_s16le, 44,100 Hz, stereo`; a codec of the container's own name is not said twice."""
+    codec = "" if form.codec.lower() == form.container.lower() else f"{form.codec}, "
+    channels = {1: "mono", 2: "stereo"}.get(form.n_channels, f"{form.n_channels} channels")
+    return f"{form.container.upper()}, {codec}{form.sample_rate_hz:,} Hz, {channels}"
 
 
 def _ranked(prediction: Prediction) -> list[Emotion]:
