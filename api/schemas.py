@@ -41,6 +41,8 @@ _EXAMPLE = {
     "disgust": 0.02,
     "surprised": 0.07,
 }
+TIME_DECIMALS = 6
+"""A microsecond is finer than a sample; more digits only show how binary numbers are written (1.1500000000000001)."""
 _EXAMPLE_ID = "01939b2e-7c11-7d6a-9d0c-5a5f1f0f3c2e"
 
 
@@ -323,6 +325,10 @@ class StretchShape(Shape):
     start_s: Seconds
     end_s: Seconds
 
+    @staticmethod
+    def rounded(start_s: float, end_s: float) -> StretchShape:
+        return StretchShape(start_s=round(start_s, TIME_DECIMALS), end_s=round(end_s, TIME_DECIMALS))
+
 
 class AttributionShape(Shape):
     """How much each region of a recording spoke for an emotion, in nats of log-odds (docs/explanation.md)."""
@@ -381,14 +387,14 @@ class AttributionShape(Shape):
             contrast=attribution.contrast,
             unit="nats",
             values=attribution.values.tolist(),
-            time_edges_s=attribution.time_edges_s.tolist(),
+            time_edges_s=[round(edge_s, TIME_DECIMALS) for edge_s in attribution.time_edges_s.tolist()],
             band_edges_hz=attribution.band_edges_hz.tolist(),
             baseline=attribution.baseline,
             output=attribution.output,
             probabilities=dict(attribution.probabilities),
             runner_up=attribution.runner_up,
-            window=StretchShape(start_s=attribution.window.start_s, end_s=attribution.window.end_s),
-            strongest_stretch=StretchShape(start_s=start_s, end_s=end_s),
+            window=StretchShape.rounded(attribution.window.start_s, attribution.window.end_s),
+            strongest_stretch=StretchShape.rounded(start_s, end_s),
             n_evaluations=attribution.n_evaluations,
             seed=attribution.seed,
         )

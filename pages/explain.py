@@ -7,7 +7,7 @@ from uuid import UUID
 import streamlit as st
 
 from core.workbench import Workbench
-from pages.parts import answer, beside, explanation, many, question, session, voice_features, words
+from pages.parts import answer, beside, explanation, explanation_report, many, question, session, voice_features, words
 from pages.parts.question import Question
 
 
@@ -58,15 +58,16 @@ def explain(workbench: Workbench, asked: Question, prediction_id: UUID) -> None:
     explanation.draw_regions(workbench, case, regions)
     features, stand_in = st.columns([6, 5], gap="large")
     with features:
-        voice_features.draw_reference(workbench, case, regions)
+        deviations = voice_features.draw_reference(workbench, case, regions)
     with stand_in:
-        voice_features.draw_surrogate(workbench, case, regions)
+        surrogate = voice_features.draw_surrogate(workbench, case, regions)
     spread, limits = st.columns([6, 5], gap="large")
     with spread:
         answer.probabilities(case.prediction, key="explain_probabilities")
         st.caption(explanation.spread_sentence(case.prediction))
     with limits:
         explanation.draw_limits()
+        explanation_report.offer(workbench, case, regions, deviations, surrogate)
     beside.draw(workbench, case, regions)
     many.draw(workbench, case.card, emotion=case.prediction.emotion)
 

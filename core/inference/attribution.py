@@ -10,10 +10,8 @@ Conventions: values are in nats of log-odds. Without `contrast` they explain `ln
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +23,17 @@ from core.features.log_mel import FRAMES_PER_SECOND, log_mel, mel_borders_hz
 from core.features.speech import speech_span
 from core.features.waveform import Waveform
 from core.inference.recogniser import MIN_PASSES, Progress, Recogniser, softmax
+from core.inference.shapley import draw_coalitions, solve_shapley
 
 N_BANDS = 3
 """Below 1 kHz pitch and first formant, to 2.8 kHz the second, above it breath and sibilants."""
 MAX_STRETCHES = 8
 SHORTEST_STRETCH_S = 0.25
 """About a syllable, or half of a slow one."""
-EVALUATIONS_PER_REGION = 8
-"""Kernel SHAP fits one number for each region, and the answers are far from additive: with 3 evaluations for each of 32
-regions the values of two seeds correlated by 0.5 (8 recordings). `benchmarks/attribution.py` says how it stands now."""
+EVALUATIONS_PER_REGION = 5
+"""One number is fitted for each region, and the answers are far from additive: values of two seeds correlate by 0.84 on
+20 recordings, by 0.92 with eight evaluations; `benchmarks/attribution.py` says how it stands now. With five, five
+seconds of speech take less than three on two cores without AVX-512."""
 MIN_EVALUATIONS = 64
 """All coalitions of the six regions of a short clip, whose values are exact."""
 QUIET_SHARE = 0.1
@@ -311,56 +311,22 @@ class _Game:
     def worth_of(self, kept: NDArray[np.bool_]) -> float:
         return self._worths[kept.tobytes()]
 
-    def worths(self, coalitions: NDArray[np.float64]) -> NDArray[np.float64]:
-        kept = coalitions.astype(bool)
-        self.learn(kept)
-        return np.array([self.worth_of(each) for each in kept])
-
-
-_shap_drawing = threading.Lock()
-
 
 def _shapley_values(game: _Game, *, n_players: int, seed: int) -> NDArray[np.float64]:
-    """Kernel SHAP twice: once to see which coalitions it asks for, once with what they are worth.
-
-    shap draws coalitions from numpy's global generator, which all threads share. It is seeded, used and put back under
-    a lock; in two steps, so that nobody waits for it while the model is asked. shap is loaded here, when it is first
-    needed: it brings numba, scikit-learn and pandas, some seconds and 220 MB.
-    """
-    import shap
-
-    asked: list[NDArray[np.bool_]] = []
-
-    def note(coalitions: NDArray[np.float64]) -> NDArray[np.float64]:
-        asked.append(coalitions.astype(bool))
-        return np.zeros(len(coalitions))
-
-    def run(model: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        with _global_generator_seeded(seed):
-            explainer = shap.KernelExplainer(model, np.zeros((1, n_players)))
-            values: NDArray[np.float64] = explainer.shap_values(
-                np.ones(n_players), nsamples=_n_coalitions(n_players), l1_reg=False, silent=True
-            )
-        return values
-
-    run(note)
-    game.learn(np.concatenate(asked))
-    return run(game.worths)
+    """Ask about coalitions drawn with `seed`, and share their worths among the regions."""
+    nobody, everybody = np.zeros((1, n_players), dtype=bool), np.ones((1, n_players), dtype=bool)
+    drawn = draw_coalitions(n_players, n_coalitions=_n_coalitions(n_players), seed=seed)
+    game.learn(np.concatenate([nobody, everybody, drawn.members]))
+    return solve_shapley(
+        drawn,
+        np.array([game.worth_of(kept) for kept in drawn.members]),
+        worth_of_nobody=game.worth_of(nobody[0]),
+        worth_of_everybody=game.worth_of(everybody[0]),
+    )
 
 
 def _n_coalitions(n_players: int) -> int:
     return max(MIN_EVALUATIONS, EVALUATIONS_PER_REGION * n_players) - 2
-
-
-@contextmanager
-def _global_generator_seeded(seed: int) -> Iterator[None]:
-    with _shap_drawing:
-        before = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(before)  # noqa: NPY002
 
 
 def _find_window(

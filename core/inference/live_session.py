@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections import deque
@@ -22,6 +23,8 @@ KEPT_EVENTS = 130
 _WAITING_FRAMES = 1_500
 """Frames of 20 ms that may wait to be judged: half a minute."""
 _LOOK_EVERY_S = 0.1
+_PEAK_FRAMES = 15
+"""Frames of 20 ms over which a level meter looks: a little more than lies between two looks of a page."""
 
 
 class LiveSession:
@@ -62,6 +65,7 @@ class LiveSession:
         self._changing = threading.Lock()
         self._events: deque[LiveEmotion] = deque(maxlen=KEPT_EVENTS)
         self._file: StreamFile | None = None
+        self._peaks: deque[float] = deque(maxlen=_PEAK_FRAMES)
         self._duration_s = 0.0
         self._n_lost = 0
         self._ending = threading.Event()
@@ -89,6 +93,12 @@ class LiveSession:
             return self._duration_s
 
     @property
+    def peak_dbfs(self) -> float:
+        """Loudest sample of the newest frames, as they came in, before anything is judged: for a level meter."""
+        with self._changing:
+            return 20 * math.log10(max(self._peaks, default=0.0) + 1e-6)
+
+    @property
     def is_over(self) -> bool:
         """Whether it takes nothing more: finished, discarded, or left alone so long that its sound was let go of."""
         return self._ending.is_set()
@@ -102,6 +112,7 @@ class LiveSession:
     def push(self, samples: NDArray[np.float32], sample_rate: int) -> None:
         """Take samples, float32 (n_samples,). Returns at once, from whatever thread."""
         with self._changing:
+            self._peaks.append(float(np.abs(samples).max(initial=0.0)))
             if self._worker is None and not self._ending.is_set():
                 self._file = StreamFile(self._max_duration_s, folder=self._folder)
                 self._worker = threading.Thread(target=self._work, name="live-session", daemon=True)

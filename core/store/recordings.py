@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,15 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
 def select_recording(store: Store, *, recording_id: UUID) -> Recording | None:
     """The recording with this id."""
     return _select_one(store, recordings.c.id == recording_id)
+
+
+def select_recordings_by_id(store: Store, *, recording_ids: Collection[UUID]) -> dict[UUID, Recording]:
+    """The recordings with these ids, by id; ids of none are left out."""
+    if not recording_ids:
+        return {}
+    with store.transaction("reading recordings") as connection:
+        rows = connection.execute(select(recordings).where(recordings.c.id.in_(recording_ids))).all()
+    return {row.id: _recording(row) for row in rows}
 
 
 def _select_by_content(store: Store, sha256: str) -> Recording | None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.domain import Emotion, Prediction, Recording
 from core.workbench import Workbench
-from pages.parts import charts, playhead, question, session, words
+from pages.parts import charts, playhead, question, report_document, session, words
 from pages.parts.players import player
 from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, surface
 
@@ -48,6 +48,7 @@ def show(workbench: Workbench, recording: Recording, prediction: Prediction, *, 
     with quality:
         _quality(prediction)
     _provenance(workbench, recording, prediction)
+    report_document.offer(workbench, recording, prediction, key=f"{prefix}_report")
 
 
 def probabilities(prediction: Prediction, *, key: str) -> None:

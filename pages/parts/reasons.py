@@ -44,8 +44,12 @@ def attribution(
     emotion: Emotion,
     contrast: Emotion | None,
     start_s: float | None,
+    is_shown: bool = True,
 ) -> Attribution:
-    """Which regions of a recording spoke for `emotion`, by the model with this card. Its `log_mel` is left out."""
+    """Which regions of a recording spoke for `emotion`, by the model with this card. Its `log_mel` is left out.
+
+    `is_shown` draws how far it is, which only a run of a page can.
+    """
     errand = _attribution(
         workbench,
         recording.sha256,
@@ -56,8 +60,14 @@ def attribution(
         start_s,
         workbench.settings.seed,
     )
+    if not is_shown:
+        return errand.wait(_tell_nobody)
     with session.progress() as tell:
         return errand.wait(tell)
+
+
+def _tell_nobody(_share: float, _doing: str) -> None:
+    """The progress of what is made for a download: the browser shows that one itself."""
 
 
 @st.cache_resource(max_entries=64, show_spinner=False, validate=_is_usable)

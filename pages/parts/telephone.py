@@ -15,6 +15,10 @@ from core.workbench import Workbench
 from pages.parts import stage
 
 SESSION = "live_session"
+AS_IT_SOUNDS = {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
+"""As by WebSocket: what a browser does to please listeners changes level and spectrum, which the model goes by."""
+N_NEWEST = 12
+"""Answers handed to the browser at once: three seconds, should a machine be so busy that the page looks no earlier."""
 MICROPHONE_NEEDS_HTTPS = "Browsers allow the microphone on https:// and on localhost only. Open this page there."
 MICROPHONE_ADVICE = (
     "If the browser refuses the microphone (NotAllowedError), allow it beside the address bar; if it finds none "
@@ -40,7 +44,7 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
         mode=WebRtcMode.SENDONLY,
         sink_audio_track=create_audio_sink_track(_taker(workbench), key=f"{key}_sink"),
         rtc_configuration={"iceServers": _ice_servers(workbench.settings)},
-        media_stream_constraints={"audio": True, "video": False},
+        media_stream_constraints={"audio": AS_IT_SOUNDS, "video": False},
         translations={
             "start": "Start listening",
             "stop": "Stop",
@@ -66,7 +70,9 @@ def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
     session: LiveSession = st.session_state[SESSION]
     lost = f" {session.n_lost} frames were dropped: the machine is overloaded." if session.n_lost else ""
     state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
-    stage.show(session.events, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
+    # While it goes on, only what is new: all of the half minute would be 45 kB four times a second.
+    events = session.events[-N_NEWEST:] if is_playing else session.events
+    stage.show(events, peak_dbfs=session.peak_dbfs, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
 
 
 def _decide(session: LiveSession, key: str) -> bytes | None:

@@ -19,7 +19,7 @@ from core.features.prosody_reference import (
 )
 from core.inference.surrogate import ProsodyAttribution, describe_attribution, describe_fidelity
 from core.store.predictions import PredictionOrder, PredictionRow, select_predictions
-from core.store.recordings import select_recording
+from core.store.recordings import select_recordings_by_id
 from core.workbench import Workbench
 from pages.parts import prosody_charts, reasons, session, words
 from pages.parts.charts import CONFIG
@@ -34,10 +34,10 @@ STANDS_OUT_SD = 1.0
 N_SENTENCES = 4
 
 
-def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
-    """How the voice sounds beside other voices."""
+def draw_reference(workbench: Workbench, case: Case, found: Regions) -> tuple[Deviation, ...]:
+    """How the voice sounds beside other voices; what was drawn."""
     if found.voice is None:
-        return
+        return ()
     st.markdown(
         "##### How the voice sounds",
         help="Measured by Praat over the stretch explained, without the silence at its ends. sd: standard deviation, "
@@ -46,11 +46,11 @@ def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
     )
     reference = _choose_reference(workbench, case)
     if reference is None:
-        return
+        return ()
     deviations = compare_prosody(found.voice.prosody, reference)
     if not deviations:
         st.info("Too little of this voice could be measured to compare it.", icon=":material/graphic_eq:")
-        return
+        return ()
     for sentence in outstanding(deviations):
         st.markdown(f"- {sentence}", anchors=False)
     with st.container(key="explain_features"):
@@ -66,6 +66,7 @@ def draw_reference(workbench: Workbench, case: Case, found: Regions) -> None:
         f"{words.duration(reference.mean_duration_s)} each"
         + (f" · figures from {reference.corpus}, {reference.licence}" if reference.corpus else "")
     )
+    return deviations
 
 
 def deviations_frame(deviations: Sequence[Deviation]) -> pd.DataFrame:
@@ -137,9 +138,10 @@ def _offered(workbench: Workbench, case: Case) -> dict[str, PredictionRow]:
         for row in reversed(rows)
         if row.duration_s <= LONGEST_REFERENCE_S and row.recording_id != case.recording.id
     }
+    recordings = select_recordings_by_id(workbench.store, recording_ids=short.keys())
     offered: dict[str, PredictionRow] = {}
     for row in sorted(short.values(), key=lambda each: (each.emotion.value != "neutral", -each.created_at.timestamp())):
-        recording = select_recording(workbench.store, recording_id=row.recording_id)
+        recording = recordings.get(row.recording_id)
         if recording is not None and workbench.recording_files.exists(recording.sha256):
             offered[recording.sha256] = row
     return offered
@@ -149,10 +151,10 @@ def _name(row: PredictionRow) -> str:
     return f"{row.recording_name} · {row.emotion} · {words.when(row.created_at, session.zone())}"
 
 
-def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
-    """What a surrogate says that hears these features alone, and how far it may be believed."""
+def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> ProsodyAttribution | None:
+    """What a surrogate says that hears these features alone, and how far it may be believed; what was drawn."""
     if found.voice is None or found.attribution is None or case.card is None:
-        return
+        return None
     st.markdown(
         "##### What a simpler stand-in (surrogate) makes of them",
         help="A surrogate is a small, separate model that was taught to imitate the recogniser from acoustic features "
@@ -162,7 +164,7 @@ def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
     opened = reasons.surrogate(workbench, case.card)
     if opened.surrogate is None:
         st.info(opened.sentence, icon=":material/model_training:")
-        return
+        return None
     explained = reasons.prosody_attribution(
         workbench,
         opened.surrogate,
@@ -184,6 +186,7 @@ def draw_surrogate(workbench: Workbench, case: Case, found: Regions) -> None:
         if sentence != describe_fidelity(explained.fidelity) and not sentence.startswith("Here they disagree"):
             st.markdown(f"- {sentence}", anchors=False)
     st.caption(f"Surrogate of model **{explained.model_version}** · {explained.fidelity.protocol}")
+    return explained
 
 
 def agreement(explained: ProsodyAttribution) -> None:

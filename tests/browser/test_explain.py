@@ -161,6 +161,46 @@ def test_the_download_opens_without_internet(visit, browser, prediction_id, tmp_
     context.close()
 
 
+HOSTILE = "<script>document.title='taken'</script><b>clip</b>.wav"
+
+
+@pytest.mark.parametrize("page_name", ["analyse", "explain"])
+def test_the_report_opens_without_internet_and_prints_as_text(visit, browser, tmp_path, page_name):
+    with visit() as here:
+        here.open()
+        here.upload((HOSTILE, voice_wav(seconds=3.0, pitch_hz=151.0 if page_name == "analyse" else 163.0)))
+        if page_name == "explain":
+            here.page.get_by_role("link", name="Explain this answer").click()
+            here.page.get_by_text("The strongest reasons").wait_for()
+            here.settle()
+        with here.page.expect_download() as download:
+            here.page.get_by_role("button", name="Download the report").click()
+        file = tmp_path / "report.html"
+        download.value.save_as(file)
+    context = browser.new_context(offline=True, viewport={"width": 900, "height": 900})
+    page = context.new_page()
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(file.as_uri())
+    page.locator("#probabilities .main-svg").first.wait_for(state="attached")
+    said = page.locator("body").inner_text()
+    assert "<b>clip</b>.wav" in said
+    assert page.title().startswith("<script>")
+    for title in ("The recording", "How likely each emotion is", "What is heard when", "The model, and how far"):
+        assert title in said
+    reasons = ("Which parts of the sound", "rather than", "How the voice sounds", "stand-in (surrogate)")
+    assert [title in said for title in reasons] == [page_name == "explain"] * 4
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    assert errors == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    printed = page.pdf(prefer_css_page_size=True)
+    assert printed.startswith(b"%PDF")
+    assert b"/ToUnicode" in printed  # glyphs that know their letters: text, not a picture of it
+    context.close()
+
+
 def test_with_nothing_chosen_a_sample_takes_one_click(visit):
     with visit() as here:
         here.open("explain")

@@ -30,7 +30,6 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--use-fake-device-for-media-stream",
 ]
 HEARD = """() => {
   const roots = [document, ...[...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean)];
@@ -63,9 +62,12 @@ def microphone(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def opened(app: RunningApp, *flags: str, permissions: tuple[str, ...] = ("microphone",)) -> Iterator[Page]:
+def opened(
+    app: RunningApp, *flags: str, permissions: tuple[str, ...] = ("microphone",), with_device: bool = True
+) -> Iterator[Page]:
+    devices = ["--use-fake-device-for-media-stream"] if with_device else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *devices, *flags])
         context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=list(permissions))
         page = context.new_page()
         foreign: list[str] = []
@@ -165,3 +167,47 @@ def test_microphone_denied_to_webrtc_is_explained(app):
         frame.get_by_role("button", name="Start listening").click(timeout=60_000)
         frame.get_by_text("NotAllowedError").wait_for(timeout=60_000)
         assert page.get_by_text("allow it beside the address bar").is_visible()
+
+
+def test_missing_microphone_is_explained(app):
+    with opened(app, with_device=False) as page:
+        page.get_by_test_id("live-toggle").click()
+        page.get_by_text("No microphone was found. Plug one in, then start again.").wait_for()
+        assert page.get_by_test_id("live-toggle").is_enabled()
+
+
+def test_microphone_missing_to_webrtc_is_explained(app):
+    with opened(app, with_device=False) as page:
+        page.get_by_role("radio", name="WebRTC").click()
+        frame = page.frame_locator("iframe[src*=webrtc]")
+        frame.get_by_role("button", name="Start listening").click(timeout=60_000)
+        frame.get_by_text("NotFoundError").wait_for(timeout=60_000)
+        assert page.get_by_text("if it finds none (NotFoundError), plug one in").is_visible()
+
+
+MARK = """() => {
+  window.telepathyStale = 0;
+  const main = document.querySelector("[data-testid=stMain]");
+  const title = main.querySelector("h1");
+  title.dataset.mark = "same";
+  new MutationObserver(() => { window.telepathyStale += title.closest("[data-stale=true]") ? 1 : 0; })
+    .observe(main, { attributes: true, subtree: true, attributeFilter: ["data-stale"] });
+}"""
+
+
+@pytest.mark.parametrize("way", ["WebSocket", "WebRTC"])
+def test_page_stands_still_while_the_stage_moves(app, microphone, way):
+    flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}")
+    with opened(app, *flags) as page:
+        if way == "WebRTC":
+            page.get_by_role("radio", name="WebRTC").click()
+            start = page.frame_locator("iframe[src*=webrtc]").get_by_role("button", name="Start listening")
+            start.click(timeout=60_000)
+        else:
+            page.get_by_test_id("live-toggle").click()
+        assert "speech" in changes(page, ["speech"], within_s=90)
+        page.evaluate(MARK)
+        wanted = ["speech", "silence", "speech"]
+        assert _holds(changes(page, wanted, within_s=60), wanted)
+        assert page.locator("h1[data-mark=same]").count() == 1
+        assert page.evaluate("() => window.telepathyStale") == 0

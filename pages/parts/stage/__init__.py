@@ -46,9 +46,14 @@ def listen(*, recording_name: str, key: str) -> tuple[UUID | None, bool]:
     return (UUID(result.kept) if result.kept else None), bool(result.refused)
 
 
-def show(events: Sequence[LiveEmotion], *, status: str, is_listening: bool, key: str) -> None:
-    """A stage that shows `events`, oldest first."""
-    shown = {"events": [_event(event) for event in events], "status": status, "isListening": is_listening}
+def show(events: Sequence[LiveEmotion], *, peak_dbfs: float, status: str, is_listening: bool, key: str) -> None:
+    """A stage that shows `events`, oldest first, and the level that the sound has now."""
+    shown = {
+        "events": [_event(event) for event in events],
+        "peak_dbfs": round(peak_dbfs, 1),
+        "status": status,
+        "isListening": is_listening,
+    }
     _stage(key=key, data=_look() | {"shown": shown}, on_kept_change=_nothing, on_refused_change=_nothing)
 
 
@@ -71,14 +76,13 @@ def _event(heard: LiveEmotion) -> dict[str, object]:
     event: dict[str, object] = {
         "type": "silence" if heard.emotion is None else "emotion",
         "end_s": heard.end_s,
-        "level_dbfs": heard.level_dbfs,
     }
     if heard.emotion is not None and heard.uncertainty is not None:
         event |= {
             "emotion": heard.emotion.value,
             "confidence": heard.smoothed[heard.emotion],
             "abstained": heard.abstained,
-            "smoothed": {emotion.value: share for emotion, share in heard.smoothed.items()},
+            "smoothed": {emotion.value: round(share, 4) for emotion, share in heard.smoothed.items()},
             "predictive_entropy": heard.uncertainty.predictive_entropy_nats,
             "mutual_information": heard.uncertainty.mutual_information_nats,
         }

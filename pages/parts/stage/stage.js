@@ -89,7 +89,8 @@ class Stage {
   }
 
   /* Events and state that Python passes on, when the sound comes by WebRTC. */
-  show({ events, status, isListening }) {
+  show({ events, peak_dbfs, status, isListening }) {
+    if (isListening) this.peakDbfs = Math.max(peak_dbfs, this.peakDbfs);
     const newest = this.events.length ? this.events[this.events.length - 1].end_s : -1;
     const restarted = events.length && events[events.length - 1].end_s < newest;
     if (restarted || (isListening && !this.isListening)) this.reset();
@@ -279,7 +280,6 @@ class Stage {
     this.events.push(event);
     const oldest = event.end_s - HISTORY_S - 2;
     while (this.events.length && this.events[0].end_s < oldest) this.events.shift();
-    if (event.level_dbfs !== undefined && this.data.shown) this.peakDbfs = event.level_dbfs + 12;
     const { lead, word, doubt, now } = this.parts;
     const isSilent = event.type === "silence";
     if (isSilent) {

@@ -168,7 +168,7 @@ def test_evaluations_stay_within_what_three_seconds_allow(recogniser):
     for seconds, n_times in ((0.3, 2), (1.0, 4), (5.0, 8), (11.0, 8)):
         answer = attribute(recogniser, spoken(seconds))
         assert answer.values.shape == (n_times, 3)
-        assert answer.n_evaluations <= 192
+        assert answer.n_evaluations <= 120
 
 
 # -- the same again
@@ -186,14 +186,6 @@ def test_another_seed_asks_about_other_coalitions(recogniser):
     one, other = (attribute(recogniser, spoken(1.5), seed=seed) for seed in (0, 1))
     assert not np.array_equal(one.values, other.values)
     assert (one.output, one.baseline) == (other.output, other.baseline)
-
-
-def test_generator_that_all_threads_share_is_left_as_it_was(recogniser):
-    np.random.seed(3)  # noqa: NPY002
-    expected = np.random.random(4)  # noqa: NPY002
-    np.random.seed(3)  # noqa: NPY002
-    attribute(recogniser, spoken(0.6))
-    assert np.array_equal(np.random.random(4), expected)  # noqa: NPY002
 
 
 # -- which stretch
@@ -304,7 +296,7 @@ def test_emotion_that_the_model_does_not_know_is_refused():
         attribute(listener, spoken(1.0), emotion=Emotion.ANGRY)
 
 
-def test_explaining_needs_no_tensorflow_and_loads_shap_only_then():
+def test_explaining_regions_needs_neither_tensorflow_nor_shap():
     code = """
 import sys
 from core.features.waveform import Waveform
@@ -313,9 +305,8 @@ from core.inference.recogniser import Recogniser
 from tests.bundles import TINY
 from tests.sounds import voice
 recogniser = Recogniser.open(TINY)
-print(sorted({"shap", "numba", "sklearn", "tensorflow"} & {*sys.modules}))
 attribute(recogniser, Waveform(samples=voice(seconds=0.5), sample_rate=16_000))
-print(sorted({"shap", "tensorflow", "matplotlib", "streamlit"} & {*sys.modules}))
+print(sorted({"shap", "numba", "sklearn", "tensorflow", "matplotlib", "streamlit"} & {*sys.modules}))
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -325,4 +316,4 @@ print(sorted({"shap", "tensorflow", "matplotlib", "streamlit"} & {*sys.modules})
         cwd=REPOSITORY,
         timeout=120,
     )
-    assert done.stdout.splitlines() == ["[]", "['shap']"]
+    assert done.stdout.splitlines() == ["[]"]

@@ -97,7 +97,10 @@ def test_an_answer_gets_its_regions_reasons_features_spread_and_limits(open_page
     assert f"Asked {prediction.n_passes} times" in said
     assert "What this is not" in said
     assert prediction.model_version in said
-    assert [button.label for button in app.get("download_button")] == ["Download as HTML"]
+    assert [button.label for button in app.get("download_button")] == [
+        "Download as HTML",
+        "Download the report",
+    ]
     frame = app.table[0].value
     assert list(frame.columns) == ["Feature", "Distance", "Here", "Usual there"]
     assert "Pitch" in set(frame["Feature"])

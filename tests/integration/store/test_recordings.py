@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from core.identifiers import new_id
-from core.store.recordings import count_recordings, insert_recording, select_recording
+from core.store.recordings import count_recordings, insert_recording, select_recording, select_recordings_by_id
 from tests.factories import make_recording
 
 
@@ -53,3 +53,10 @@ def test_strange_names_are_kept_as_far_as_a_database_can(store, sent, kept):
 
 def test_unknown_recording_is_none(store):
     assert select_recording(store, recording_id=new_id()) is None
+
+
+def test_several_recordings_come_back_by_their_ids_and_unknown_ones_are_left_out(store):
+    first, second, _ = (insert_recording(store, recording=make_recording(content)) for content in ("a", "b", "c"))
+    found = select_recordings_by_id(store, recording_ids={first.id, second.id, new_id()})
+    assert found == {first.id: first, second.id: second}
+    assert select_recordings_by_id(store, recording_ids=[]) == {}

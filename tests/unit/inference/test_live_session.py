@@ -47,6 +47,16 @@ def test_answers_are_those_of_the_stream_and_the_sound_is_whole(recogniser, tmp_
     assert session.n_lost == 0
 
 
+def test_level_follows_at_once_and_falls_when_it_is_quiet(recogniser, tmp_path):
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
+    assert session.peak_dbfs == pytest.approx(-120)
+    session.push(np.full(320, 0.5, np.float32), RATE)
+    assert session.peak_dbfs == pytest.approx(-6, abs=0.1)
+    speak(session, np.zeros(20 * 320, np.float32))
+    assert session.peak_dbfs == pytest.approx(-120)
+    session.discard()
+
+
 def test_discarded_session_stops_its_thread(recogniser, tmp_path):
     session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
     speak(session, voice(seconds=1.0))

@@ -1,0 +1,119 @@
+"""The report of one recording: what its page shows, put together as one file to hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from pathlib import Path
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.domain import ModelCard, Prediction, Recording
+from core.errors import ModelError
+from core.features.overview import Overview
+from core.inference.model_scores import ModelScores, read_model_scores
+from core.inference.registry import find_model
+from core.reports.analysis import (
+    FIGURE_WIDTH_PX,
+    Part,
+    model_part,
+    probabilities_part,
+    recording_part,
+    timeline_part,
+    write_report,
+)
+from core.workbench import Workbench
+from pages.parts import charts, session, words
+from pages.parts.theme import LIGHT
+
+
+def offer(
+    workbench: Workbench,
+    recording: Recording,
+    prediction: Prediction,
+    *,
+    key: str,
+    explain: Callable[[], Sequence[Part]] | None = None,
+) -> None:
+    """The button that downloads the report; it is made when it is pressed. `explain` gives the parts with reasons."""
+    card = session.cards(workbench, str(workbench.settings.models_dir)).get(prediction.model_version)
+    scores = _scores(workbench, card)
+    zone = session.zone()
+    is_audible = workbench.recording_files.exists(recording.sha256)
+    seen = session.picture(workbench, recording.sha256) if is_audible else None
+    st.download_button(
+        "Download the report",
+        data=lambda: report(
+            recording,
+            prediction,
+            card=card,
+            scores=scores,
+            seen=seen,
+            explanation=explain() if explain else (),
+            zone=zone,
+        ),
+        file_name="telepathy-report.html",
+        mime="text/html",
+        key=key,
+        icon=":material/description:",
+        on_click="ignore",
+        help="One file that opens without internet and prints well, also to PDF. It holds no sound."
+        + ("" if explain else " The reasons for the answer are in the report of Explain."),
+    )
+
+
+def report(
+    recording: Recording,
+    prediction: Prediction,
+    *,
+    card: ModelCard | None,
+    scores: ModelScores | None,
+    seen: Overview | None,
+    explanation: Sequence[Part],
+    zone: tzinfo,
+) -> bytes:
+    """The report, UTF-8."""
+    parts = [
+        recording_part(recording, prediction, heard_at=words.when(prediction.created_at, zone)),
+        probabilities_part(
+            prediction,
+            figure=drawn(charts.probabilities(prediction, LIGHT), name="probabilities", has_plotly=True),
+            notes=(words.INTERVAL_HELP,),
+        ),
+    ]
+    if seen is not None:
+        figure = drawn(charts.sound(seen, prediction, LIGHT), name="sound", has_plotly=False)
+        parts.append(timeline_part(prediction, figure=figure))
+    elif prediction.segments:
+        parts.append(timeline_part(prediction, figure=""))
+    return write_report(
+        name=recording.name,
+        heading=f"{words.verdict_lead(prediction)}: {words.verdict(prediction)}",
+        lead=(words.runner_up(prediction), words.doubt(prediction.uncertainty)),
+        parts=[*parts, *explanation, model_part(prediction, card, scores)],
+    )
+
+
+def drawn(figure: go.Figure, *, name: str, has_plotly: bool, config: Mapping[str, object] = charts.CONFIG) -> str:
+    """A figure as markup, as wide as a report's column; `has_plotly` for the first figure of a document."""
+    figure.update_layout(width=FIGURE_WIDTH_PX)
+    markup: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=has_plotly,
+        config={key: value for key, value in config.items() if key not in {"showLink", "responsive"}},
+        div_id=name,
+    )
+    return markup
+
+
+def _scores(workbench: Workbench, card: ModelCard | None) -> ModelScores | None:
+    return None if card is None else _scores_of(str(workbench.settings.models_dir), card.name, card.version)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _scores_of(models_dir: str, model: str, version: str) -> ModelScores | None:
+    try:
+        return read_model_scores(find_model(Path(models_dir), model))
+    except ModelError:
+        return None
