@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,9 @@ from core.domain import AudioFormat, Recording, Source
 from core.errors import StoreError
 from core.store.engine import Store
 from core.store.schema import recordings
+
+MAX_ATTEMPTS = 6
+"""Waits of 10 to 160 ms between them: a commit on a busy disk takes less."""
 
 
 def insert_recording(store: Store, *, recording: Recording) -> Recording:
@@ -40,13 +44,18 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
         "source": recording.source.value,
         "created_at": recording.created_at,
     }
-    try:
-        store.append("keeping a recording", (recordings, [row]))
-    except StoreError:
-        kept = _select_by_content(store, recording.sha256)
-        if kept is None:
-            raise
-        return kept  # another caller sent the same content at the same moment and was first
+    for attempt in range(MAX_ATTEMPTS):
+        try:
+            store.append("keeping a recording", (recordings, [row]))
+        except StoreError:
+            kept = _select_by_content(store, recording.sha256)
+            if kept is not None:
+                return kept  # another caller sent the same content at the same moment and was first
+            if attempt == MAX_ATTEMPTS - 1:
+                raise
+            time.sleep(0.01 * 2**attempt)  # DuckDB refuses already while the other has not committed yet
+        else:
+            break
     return recording
 
 
