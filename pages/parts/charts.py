@@ -294,7 +294,7 @@ def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
             font={"size": 13, "color": surface.text},
         )
     style(figure, surface, height=300)
-    figure.update_layout(margin={"l": 92, "r": 108, "t": 6, "b": 30}, bargap=0.3)
+    figure.update_layout(margin={"l": 92, "r": 132, "t": 6, "b": 30}, bargap=0.3)
     figure.update_xaxes(
         range=[0, 1],
         tickvals=[0, 0.25, 0.5, 0.75, 1],
