@@ -76,6 +76,17 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.ForbiddenError, 403, "Not allowed"),
         _of(errors.RateLimitedError, 429, "Too many calls"),
         _of(errors.QuotaExceededError, 429, "The month's allowance is used up"),
+        _of(errors.InvalidLinkError, 403, "The link is not valid"),
+        _of(errors.WeakPasswordError, 422, "The password is too weak"),
+        _of(errors.AddressTakenError, 409, "The address has an account"),
+        _of(errors.LastAdminError, 409, "The last admin stays"),
+        _of(errors.UnknownUserError, 404, "No such account"),
+        _of(errors.UnknownKeyError, 404, "No such API key"),
+        _of(errors.UnknownProjectError, 404, "No such project"),
+        _of(errors.ConsentNeededError, 403, "Consent is needed first"),
+        _of(errors.PurposeRefusedError, 403, "A prohibited purpose"),
+        _of(errors.SecretError, 503, "Something encrypted cannot be read"),
+        _of(errors.MailError, 503, "The mail was not sent"),
     ]
 )
 """Every class of the tree stands here itself (tested): what a new error answers is decided, not inherited by chance."""

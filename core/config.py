@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from core.errors import InvalidSettingError, UnknownSettingError
+from core.plans import Plan, default_plans, plans_of
 
 PREFIX = "TELEPATHY_"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -84,6 +85,74 @@ class Settings:
     """Free disk below which `/readyz` says that the process is not ready."""
     log_level: str = "info"
     """One of debug, info, warning, error."""
+    public_url: str = ""
+    """Address that people open, such as `https://telepathy.example.org`, for links in mails; empty means
+    http://localhost and the port. With https, cookies are sent over https only."""
+    registration: str = "invitation"
+    """Who may make an account: anybody (`open`), who was invited (`invitation`), or nobody (`closed`)."""
+    new_user_role: str = "analyst"
+    """Role of those who register themselves or come by single sign-on: viewer, analyst or annotator."""
+    new_user_plan: str = "free"
+    """Plan of new accounts."""
+    access_token_minutes: float = 15.0
+    """Life of a signed token (JWT); browsers renew theirs as long as the session lasts."""
+    session_days: float = 14.0
+    """Life of a session that a browser does not end itself."""
+    link_hours: float = 24.0
+    """Life of a one-time link: set-up, invitation, reset of a password."""
+    sign_in_attempts_per_account: int = 10
+    """Wrong passwords for one account within 15 minutes, after which even the right one has to wait."""
+    sign_in_attempts_per_address: int = 50
+    """Wrong passwords and wrong keys from one network address within 15 minutes, after which it has to wait."""
+    single_sign_on: bool = False
+    """Whether the sign-in page offers Streamlit's own OIDC; its provider stands in `.streamlit/secrets.toml`."""
+    trusted_proxies: int = 0
+    """Proxies in front that append to `X-Forwarded-For`: the caller's address is what the outermost of them saw."""
+    plans: Mapping[str, Plan] = dataclasses.field(default_factory=default_plans)
+    """What callers may use: tables `[plans.NAME]` in `telepathy.toml`, or one JSON object in the environment. A table
+    changes or adds a plan field by field; free, pro and enterprise are always there."""
+    address_limits: str = "300 per minute; 10000 per day"
+    """Calls from one network address, whoever makes them; windows move."""
+    redis_url: str = dataclasses.field(default="", repr=False)
+    """Redis that keeps counts of limits for several processes, such as `redis://host:6379/0`; empty means memory."""
+    secret_keys: str = dataclasses.field(default="", repr=False)
+    """Keys that encrypt secrets in the store, comma-separated, the first encrypts and all decrypt; each is made by
+    `python -m core.access secret-key`. Empty means a file made at the first start in `data_dir`."""
+    encrypt_recordings: bool = False
+    """Whether new recordings are encrypted with the first of `secret_keys` before they are written."""
+    smtp_url: str = dataclasses.field(default="", repr=False)
+    """Mail server, such as `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://host:465`; empty
+    means that admins hand over one-time links themselves."""
+    mail_from: str = "telepathy@localhost"
+    """Sender of mails."""
+    usage_address: str = "truncated"
+    """How the usage ledger keeps network addresses: `truncated` (IPv4 /24, IPv6 /48), `hashed`, `full` or `none`."""
+    currency: str = "EUR"
+    """Currency of the plans' prices and costs."""
+    alert_interval_s: float = 60.0
+    """Time between two evaluations of the alert rules."""
+    alert_p95_latency_s: float = 2.0
+    """Alert when the 95th percentile of latency within 15 minutes is above."""
+    alert_error_share: float = 0.05
+    """Alert when more of the requests within 15 minutes than this (0 to 1) failed with 5xx."""
+    alert_memory_share: float = 0.9
+    """Alert when more of the machine's memory than this (0 to 1) is in use."""
+    alert_disk_share: float = 0.9
+    """Alert when more of the disk of `data_dir` than this (0 to 1) is in use."""
+    alert_quota_share: float = 1.0
+    """Alert when somebody has used this share of a monthly quota."""
+    alert_accuracy_drop: float = 0.1
+    """Alert when accuracy on the last 50 corrected samples is this far (0 to 1) below the 200 before."""
+    alert_emails: str = ""
+    """Who gets alerts by mail, comma-separated."""
+    alert_webhook_url: str = ""
+    """Where alerts are posted as JSON; empty means nowhere."""
+    metrics_token: str = dataclasses.field(default="", repr=False)
+    """What Prometheus sends as `Authorization: Bearer` to read `/metrics`; empty lets only this machine read it."""
+    sentry_dsn: str = dataclasses.field(default="", repr=False)
+    """Where Sentry takes unexpected errors; empty means nowhere. Neither audio, keys nor addresses are sent."""
+    retention_days: int = 0
+    """Days after which recordings outside projects are deleted; 0 keeps them. Projects have their own."""
 
     @property
     def store_location(self) -> str:
@@ -94,6 +163,14 @@ class Settings:
     def recordings_location(self) -> str:
         """Where recordings are kept: `recordings_url`, or the folder in `data_dir`."""
         return self.recordings_url or str(self.data_dir / "recordings")
+
+    @property
+    def access_location(self) -> str:
+        """Where accounts are: the PostgreSQL of `store_url`, or an SQLite file in `data_dir`.
+
+        Apart from DuckDB's file, which one process at a time can open: commands make keys while the workbench runs.
+        """
+        return self.store_url if self.store_url.startswith("postgresql") else str(self.data_dir / "access.sqlite")
 
     @property
     def installed_models_dir(self) -> Path:
@@ -148,12 +225,24 @@ def _convert(name: str, value: object, kind: type) -> object:
     """`value`, from TOML or from text, as `kind`; numbers of the wrong kind are refused rather than rounded."""
     if isinstance(value, bool) and kind is not bool:
         raise InvalidSettingError(name, repr(value), f"a value of type {kind.__name__}")
+    if name == "plans":
+        return plans_of(value)
+    if kind is bool and isinstance(value, str):
+        return _truth(name, value)
     try:
         if kind is int and isinstance(value, float):
             raise ValueError
         return kind(value)
     except (TypeError, ValueError) as error:
         raise InvalidSettingError(name, repr(value), f"a value of type {kind.__name__}") from error
+
+
+def _truth(name: str, text: str) -> bool:
+    """Text from the environment as a truth value: `bool("false")` would be true."""
+    truths = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if text.strip().lower() not in truths:
+        raise InvalidSettingError(name, repr(text), "true or false")
+    return truths[text.strip().lower()]
 
 
 def _check_ranges(settings: Settings) -> None:
@@ -176,6 +265,20 @@ def _check_ranges(settings: Settings) -> None:
         "stream_idle_s": (0.1, 3600),
         "shutdown_deadline_s": (0.1, 600),
         "min_free_disk_mb": (0, 1e9),
+        "access_token_minutes": (0.01, 1440),
+        "session_days": (0.001, 365),
+        "link_hours": (0.01, 720),
+        "sign_in_attempts_per_account": (1, 1000),
+        "sign_in_attempts_per_address": (1, 100_000),
+        "trusted_proxies": (0, 10),
+        "alert_interval_s": (0.1, 3600),
+        "alert_p95_latency_s": (0.001, 600),
+        "alert_error_share": (0, 1),
+        "alert_memory_share": (0, 1),
+        "alert_disk_share": (0, 1),
+        "alert_quota_share": (0, 1),
+        "alert_accuracy_drop": (0, 1),
+        "retention_days": (0, 36_500),
     }
     for name, (low, high) in limits.items():
         value = getattr(settings, name)
@@ -183,5 +286,16 @@ def _check_ranges(settings: Settings) -> None:
             raise InvalidSettingError(name, repr(value), f"a number from {low:g} to {high:g}")
     if settings.hop_s > settings.window_s:
         raise InvalidSettingError("hop_s", repr(settings.hop_s), f"at most window_s, which is {settings.window_s:g}")
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        raise InvalidSettingError("log_level", repr(settings.log_level), "one of debug, info, warning, error")
+    for name, choices in _CHOICES.items():
+        if getattr(settings, name) not in choices:
+            raise InvalidSettingError(name, repr(getattr(settings, name)), f"one of {', '.join(choices)}")
+    if settings.new_user_plan not in settings.plans:
+        raise InvalidSettingError("new_user_plan", repr(settings.new_user_plan), f"a plan: {', '.join(settings.plans)}")
+
+
+_CHOICES = {
+    "log_level": ("debug", "info", "warning", "error"),
+    "registration": ("open", "invitation", "closed"),
+    "new_user_role": ("viewer", "analyst", "annotator"),
+    "usage_address": ("truncated", "hashed", "full", "none"),
+}

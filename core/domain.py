@@ -60,6 +60,95 @@ class Reader:
     """Admins do, and the process itself."""
 
 
+NOBODY = UUID(int=0)
+"""Owner of what was kept before there were accounts: admins see it."""
+
+
+class Scope(enum.StrEnum):
+    """What an API key may do. Its owner's role bounds it too."""
+
+    PREDICT = "predict"
+    """Ask for predictions, batches, streams and explanations."""
+    READ = "read"
+    """Read recordings, predictions and one's own usage."""
+    DELETE = "delete"
+    """Delete recordings."""
+    ADMIN = "admin"
+    """What only admins may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An account."""
+
+    id: UUID
+    email: str
+    """In lower case, normalised."""
+    name: str
+    role: Role
+    plan: str
+    is_active: bool
+    has_password: bool
+    """False until a set-up or invitation link was used, and for those who come by single sign-on."""
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What is kept of an API key; the key itself is shown once and kept nowhere."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    """Its first characters, `tel_live_` included."""
+    last_four: str
+    scopes: frozenset[Scope]
+    plan: str | None
+    """None for that of its owner."""
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    replaces_id: UUID | None
+    """The key that it took over from in a rotation; both are valid until the older one expires."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, once that is proved."""
+
+    user: User
+    scopes: frozenset[Scope]
+    reader: Reader
+    plan: str
+    """The name of the plan that counts: the key's, or the user's."""
+    key_id: UUID | None = None
+    session_id: UUID | None = None
+    """Of the browser's session or the JWT's; None with a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit log, chained to the one before by its hash."""
+
+    number: int
+    """From 1, without gaps."""
+    at: datetime
+    actor_id: UUID | None
+    """None for commands on the machine and for the process itself."""
+    actor: str
+    """E-mail address, `command line` or `telepathy`."""
+    action: str
+    """A dotted name: `user.create`, `key.revoke`, `role.change`."""
+    subject: str
+    """What it was done to: an address, an id, a name."""
+    details: Mapping[str, str]
+    previous_hash: str
+    hash: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
     """What the bytes of a recording turned out to be."""

@@ -39,6 +39,17 @@ TelepathyError
     ForbiddenError                 known, but not allowed to do this
     RateLimitedError               too many calls in too short a time
     QuotaExceededError             the plan's allowance for this month is used up
+    InvalidLinkError               a one-time link was used, has expired, or never was
+    WeakPasswordError              too short, or too easily guessed
+    AddressTakenError              another account has this e-mail address
+    LastAdminError                 nobody would be left who can administer
+    UnknownUserError               no such account
+    UnknownKeyError                no such API key
+    UnknownProjectError            no such project
+    ConsentNeededError             nobody has agreed yet that voices are recorded
+    PurposeRefusedError            the law forbids this purpose, and no exception is recorded
+    SecretError                    something encrypted cannot be read
+  MailError                      the mail server did not take a message
 """
 
 from __future__ import annotations
@@ -484,3 +495,113 @@ class QuotaExceededError(AccessError):
         self.plan = plan
         self.allowance = allowance
         self.retry_after_s = retry_after_s
+
+
+class InvalidLinkError(AccessError):
+    """A one-time link was used, has expired, or never was."""
+
+    code = "invalid_link"
+
+    def __init__(self) -> None:
+        super().__init__("This link was used already, has expired, or is not whole. Ask for a new one.")
+
+
+class WeakPasswordError(AccessError):
+    """Too short, or too easily guessed."""
+
+    code = "weak_password"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The password {what}. Use at least 12 characters; several words that only you combine are best."
+        )
+
+
+class AddressTakenError(AccessError):
+    """Another account has this e-mail address."""
+
+    code = "address_taken"
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"There is an account for {email} already. Sign in, or reset its password.")
+        self.email = email
+
+
+class LastAdminError(AccessError):
+    """Nobody would be left who can administer."""
+
+    code = "last_admin"
+
+    def __init__(self) -> None:
+        super().__init__("This is the only admin. Make somebody else an admin first.")
+
+
+class UnknownUserError(AccessError):
+    """No such account."""
+
+    code = "unknown_user"
+
+    def __init__(self, user: UUID | str) -> None:
+        super().__init__(f"There is no account {user}. It may have been deleted.")
+
+
+class UnknownKeyError(AccessError):
+    """No such API key."""
+
+    code = "unknown_key"
+
+    def __init__(self, key_id: UUID | str) -> None:
+        super().__init__(f"There is no API key {key_id}. It may have been made by somebody else.")
+
+
+class UnknownProjectError(AccessError):
+    """No such project."""
+
+    code = "unknown_project"
+
+    def __init__(self, project: UUID | str) -> None:
+        super().__init__(f"There is no project {project}, or it is not shared with you.")
+
+
+class ConsentNeededError(AccessError):
+    """Nobody has agreed yet that voices are recorded."""
+
+    code = "consent_needed"
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"Before the first recording of {project}, read what happens to voices and agree. "
+            "The pages ask for it; programs send `consent=true` once."
+        )
+
+
+class PurposeRefusedError(AccessError):
+    """The law forbids this purpose, and no exception is recorded."""
+
+    code = "purpose_refused"
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__(
+            f"Emotion inference for {purpose} is prohibited in the EU (AI Act, Article 5(1)(f)). "
+            "Choose another purpose, or have an admin record the medical or safety reason that makes it lawful."
+        )
+
+
+class SecretError(AccessError):
+    """Something encrypted cannot be read."""
+
+    code = "secret"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} cannot be decrypted: no key at hand fits. Give the key that it was written with as `secret_keys`."
+        )
+
+
+class MailError(TelepathyError):
+    """The mail server did not take a message."""
+
+    code = "mail"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The message was not sent: {reason}. Check `smtp_url` and `mail_from`, then try again.")

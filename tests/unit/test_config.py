@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,38 @@ def test_unknown_key_names_the_nearest_valid_one(environ, toml, nearest):
         ("inference_workers", "0"),
         ("log_level", "loud"),
         ("hop_s", "9"),
+        ("registration", "anybody"),
+        ("new_user_role", "admin"),
+        ("new_user_plan", "gold"),
+        ("single_sign_on", "maybe"),
+        ("plans", "free"),
+        ("plans", '{"free": 3}'),
+        ("plans", '{"free": {"limits": "often"}}'),
+        ("plans", '{"free": {"max_concurrent": 0}}'),
+        ("plans", '{"free": {"calls_per_month": 1.5}}'),
+        ("plans", '{"campus": {"limits": "1 per second"}}'),
     ],
 )
 def test_value_out_of_place_is_refused_with_what_would_be_right(name, text):
     with pytest.raises(InvalidSettingError, match=rf"{name}.*must be"):
         Settings.load({f"TELEPATHY_{name.upper()}": text})
+
+
+def test_truth_values_are_read_from_text():
+    assert Settings.load({"TELEPATHY_SINGLE_SIGN_ON": "true"}).single_sign_on is True
+    assert Settings.load({"TELEPATHY_SINGLE_SIGN_ON": "false"}, "single_sign_on = true").single_sign_on is False
+
+
+def test_a_plan_is_changed_field_by_field():
+    plans = Settings.load({}, "[plans.free]\ncalls_per_month = 5\naudio_s_per_month = 'unlimited'").plans
+    assert (plans["free"].calls_per_month, plans["free"].audio_s_per_month) == (5, None)
+    assert plans["free"].max_concurrent == Settings().plans["free"].max_concurrent
+    assert plans["pro"] == Settings().plans["pro"]
+
+
+def test_unknown_field_of_a_plan_names_the_nearest():
+    with pytest.raises(UnknownSettingError, match=r"plans\.free\.calls_per_month"):
+        Settings.load({"TELEPATHY_PLANS": '{"free": {"calls_a_month": 5}}'})
 
 
 def test_truth_values_are_not_numbers():
@@ -82,7 +110,7 @@ def test_each_setting_has_its_line_in_the_documentation(field):
     row = re.search(rf"^\| `{field.name}` \|(.*)$", documented, re.MULTILINE)
     assert row is not None, f"docs/settings.md lacks {field.name}"
     default = Settings()
-    if not isinstance(getattr(default, field.name), Path) and getattr(default, field.name) != "":
+    if not isinstance(getattr(default, field.name), Path | Mapping) and getattr(default, field.name) != "":
         assert f"`{getattr(default, field.name)}`" in row.group(1)
 
 
