@@ -41,6 +41,7 @@ ARROWS = {
     "core.access": {"core.domain", "core.errors", "core.config", "core.plans", "core.identifiers", "core.store"},
     "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
     "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
+    "core.usage": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store"},
     "core.workbench": {"core"},
     "core.inbox": {"core"},
     "core.errands": {"core"},
