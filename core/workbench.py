@@ -30,6 +30,7 @@ from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
 from core.store.recordings import insert_recording
+from core.usage import UsageLedger
 
 if TYPE_CHECKING:
     from core.explaining import VoiceReasons
@@ -76,6 +77,8 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
+        self.usage = UsageLedger(store, settings)
+        """Where calls and page actions are noted by whoever answers them."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -343,6 +346,7 @@ class Workbench:
             is_drained = self._changed.wait_for(lambda: self._n_active == 0, timeout=remaining_s)
         if is_drained:
             self._keepers.shutdown()
+        self.usage.close()
         self.store.close()
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Integer,
     Row,
@@ -228,7 +229,7 @@ def select_usage_over_time(
 ) -> list[UsageInBucket]:
     """What happened when, in order of time; buckets are of UTC, and those without any line are left out."""
     # Written into the statement: SELECT and GROUP BY would otherwise name it by two parameters, and so not be the same.
-    name = bindparam("bucket", bucket.value, literal_execute=True)
+    name: BindParameter[str] = bindparam("bucket", bucket.value, literal_execute=True)
     started_at = func.date_trunc(name, _TABLE.c.began_at, type_=_TABLE.c.began_at.type).label("started_at")
     with store.transaction("summing up the usage ledger over time") as connection:
         rows = connection.execute(_grouped([started_at], reader, filter, with_latency=True)).all()
