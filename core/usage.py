@@ -18,13 +18,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from core.config import Settings
-from core.domain import Caller, Emotion, Prediction, UsageEvent
+from core.domain import Caller, Emotion, LiveSummary, Prediction, UsageEvent
 from core.errors import (
     AccessError,
     AudioError,
@@ -47,6 +47,8 @@ MAX_WAITING = 50_000
 """Lines that may wait while the store refuses, some 50 MB of memory. Those that come on top are lost, and counted."""
 CLOSE_DEADLINE_S = 5.0
 """Time that the last lines get to be written at the end of the process."""
+PAGE, WEBSOCKET, WEBRTC = "PAGE", "WEBSOCKET", "WEBRTC"
+"""What stands for the method of HTTP where there is none."""
 _BATCH = 2_000
 _TRY_AGAIN_S = 1.0
 _MAX_TEXT = 200
@@ -316,6 +318,19 @@ class Use:
             model_version=prediction.model_version,
         )
 
+    def add_summary(self, summary: LiveSummary, *, model_version: str) -> None:
+        """Count a whole live stream as one answer."""
+        if summary.duration_s <= 0:
+            return
+        probabilities = summary.probabilities
+        emotion = max(probabilities, key=lambda each: probabilities[each]) if probabilities else None
+        self.add(
+            audio_s=summary.duration_s,
+            emotion=emotion,
+            confidence=None if emotion is None else probabilities[emotion],
+            model_version=model_version,
+        )
+
     def add_attribution(self, attribution: Attribution) -> None:
         """Count an explanation of one window."""
         top = max(attribution.probabilities, key=lambda emotion: attribution.probabilities[emotion])
@@ -367,10 +382,13 @@ def events_of(call: Call, use: Use, *, began_at: datetime, status: int, duration
 
 
 @contextlib.contextmanager
-def noting(ledger: UsageLedger, call: Call) -> Iterator[Use]:
-    """Note `call` once what happens inside is over, with the status that an exception stands for."""
+def noting(ledger: UsageLedger, call: Call, *, waited_s: float = 0.0) -> Iterator[Use]:
+    """Note `call` once what happens inside is over, with the status that an exception stands for.
+
+    `waited_s` is how long it had waited for its turn before that.
+    """
     use = Use()
-    began_at, started_s = datetime.now(UTC), time.perf_counter()
+    began_at, started_s = datetime.now(UTC), time.perf_counter() - waited_s
     status = 200
     try:
         yield use
@@ -380,6 +398,20 @@ def noting(ledger: UsageLedger, call: Call) -> Iterator[Use]:
     finally:
         duration_ms = (time.perf_counter() - started_s) * 1e3
         ledger.note(*events_of(call, use, began_at=began_at, status=status, duration_ms=duration_ms))
+
+
+def note_refusal(ledger: UsageLedger, call: Call, error: TelepathyError) -> None:
+    """Note a call that was refused before anything was done for it."""
+    events = events_of(call, Use(), began_at=datetime.now(UTC), status=status_of(error), duration_ms=0.0)
+    ledger.note(*events)
+
+
+def note_stream(ledger: UsageLedger, call: Call, summary: LiveSummary, model_version: str) -> None:
+    """Note a live stream that has just ended."""
+    use = Use()
+    use.add_summary(summary, model_version=model_version)
+    began_at = datetime.now(UTC) - timedelta(seconds=summary.duration_s)
+    ledger.note(*events_of(call, use, began_at=began_at, status=200, duration_ms=summary.duration_s * 1e3))
 
 
 def status_of(error: BaseException) -> int:
