@@ -86,7 +86,9 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.ConsentNeededError, 403, "Consent is needed first"),
         _of(errors.PurposeRefusedError, 403, "A prohibited purpose"),
         _of(errors.SecretError, 503, "Something encrypted cannot be read"),
+        _of(errors.DeliveryError, 503, "The message was not delivered"),
         _of(errors.MailError, 503, "The mail was not sent"),
+        _of(errors.WebhookError, 503, "The webhook did not take it"),
     ]
 )
 """Every class of the tree stands here itself (tested): what a new error answers is decided, not inherited by chance."""
