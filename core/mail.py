@@ -163,6 +163,11 @@ def _require_one_line(what: str, text: str) -> None:
         raise MailError(f"the {what} holds a line break or another control character", is_final=True)
 
 
+def require_address(text: str) -> None:
+    """Raises MailError unless `text` is exactly one e-mail address."""
+    _address("address", text)
+
+
 def _address(what: str, text: str) -> Address:
     """Exactly one address, its domain as DNS knows it."""
     _require_one_line(what, text)
