@@ -131,7 +131,8 @@ def problem(kind: ProblemKind, detail: str, *, instance: str, request_id: str | 
 
 
 def problem_response(request: Request, body: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """`body` as application/problem+json, with the identifier of `request` in it."""
+    """`body` as application/problem+json, with the identifier of `request` in it; its code is left for the metrics."""
+    request.scope.setdefault("state", {})["problem_code"] = body.code
     body = body.model_copy(update={"request_id": request.scope.get("state", {}).get("request_id")})
     return JSONResponse(
         body.model_dump(mode="json", exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE
