@@ -9,17 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from core.config import Settings
-from core.domain import Alert
+from core.domain import NOBODY, Alert, MonthUsage, Reader, User
 from core.errors import InvalidSettingError, MailError, TelepathyError
 from core.machine import disk_share, host_name, memory_share
 from core.mail import Mailer, require_address
 from core.outbox import Outbox
+from core.plans import Plan
 from core.store.alerts import (
     insert_acknowledgement,
     insert_alert,
@@ -28,12 +29,16 @@ from core.store.alerts import (
     select_past_alerts,
 )
 from core.store.engine import Store
+from core.store.usage import UsageFilter, UsageSummary, select_month_usage_by_user, select_usage_summary
 from core.webhooks import is_webhook_url, post_json
 
 BACK_SHARE = 0.95
 """An alert closes once its measurement is at most this share of the limit."""
 ITSELF = "telepathy"
 """Who closes an alert whose measurement is back."""
+WINDOW = timedelta(minutes=15)
+"""Of requests that latency and errors are measured on."""
+PROCESS = Reader(user_id=NOBODY, sees_everything=True)
 N_NEWER, N_OLDER = 50, 200
 """Corrected samples whose accuracy is compared with that of those before."""
 
@@ -144,6 +149,48 @@ def measures_of_machine(settings: Settings) -> Measures:
         "memory": lambda: [Measured(value=memory_share(), subject=host, about=host)],
         "disk": lambda: [Measured(value=disk_share(settings.data_dir), subject=host, about=host)],
     }
+
+
+def measures_of_usage(store: Store) -> Measures:
+    """Latency and errors of the requests in the usage ledger within 15 minutes."""
+
+    def summary() -> UsageSummary:
+        return select_usage_summary(store, reader=PROCESS, filter=UsageFilter(since=datetime.now(UTC) - WINDOW))
+
+    def latency() -> list[Measured]:
+        p95_ms = summary().latency.p95_ms
+        return [] if p95_ms is None else [Measured(value=p95_ms / 1000)]
+
+    def errors() -> list[Measured]:
+        figures = summary().figures
+        return [Measured(value=figures.n_failed / figures.n_requests)] if figures.n_requests else []
+
+    return {"latency": latency, "errors": errors}
+
+
+def measures_of_quotas(store: Store, plans: Mapping[str, Plan], users: Callable[[], Sequence[User]]) -> Measures:
+    """How much of their plan's monthly quota users have had: of calls or of seconds of sound, whichever is more."""
+
+    def quota() -> list[Measured]:
+        month_start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        used = select_month_usage_by_user(store, reader=PROCESS, month_start=month_start)
+        return [
+            Measured(value=share_of_quota(used[user.id], plans[user.plan]), subject=str(user.id), about=user.email)
+            for user in users()
+            if user.id in used and user.plan in plans
+        ]
+
+    return {"quota": quota}
+
+
+def share_of_quota(used: MonthUsage, plan: Plan) -> float:
+    """The larger share that is used of the plan's two quotas; those without end, or of nothing, do not count."""
+    shares = [0.0]
+    if plan.calls_per_month:
+        shares.append(used.n_calls / plan.calls_per_month)
+    if plan.audio_s_per_month:
+        shares.append(used.audio_s / plan.audio_s_per_month)
+    return max(shares)
 
 
 def accuracy_drop(is_right_newest_first: Sequence[bool]) -> float | None:

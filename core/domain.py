@@ -174,6 +174,58 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEvent:
+    """One line of the usage ledger: a call of the API, or an action on a page that costs inference.
+
+    A request that had several recordings judged has a line for each; all but the first are `is_further`, so that
+    predictions, emotions and seconds of sound add up over all lines, and calls over those that are not.
+    """
+
+    id: UUID
+    at: datetime
+    """When it began."""
+    user_id: UUID | None
+    """None for callers who did not say who they are."""
+    key_id: UUID | None
+    """None for those who came without an API key: by a browser, or with a token."""
+    plan: str | None
+    """The plan that counted then; None for nobody's."""
+    route: str
+    """The template of the address, such as `/api/v1/predictions/{prediction_id}`; of a page, its address."""
+    method: str
+    """`GET`, `POST` and so on; `WEBSOCKET` for live streams, `PAGE` for pages."""
+    status: int
+    """As of HTTP, pages and streams included: 200, 422, 503. 499 means that the caller left first."""
+    duration_ms: float | None
+    """From the first byte to the end of the answer; None for further recordings of a request."""
+    n_predictions: int
+    """How often a model answered: 1 for a recording, a live stream or an explanation, 0 for all else."""
+    audio_s: float
+    """Seconds of sound judged."""
+    emotion: Emotion | None
+    confidence: float | None
+    model_version: str | None
+    request_id: str
+    address: str
+    """As the setting `usage_address` has it kept; empty where none is known or wanted."""
+
+    @property
+    def is_further(self) -> bool:
+        """Whether it tells of a further recording of a request that has a line already."""
+        return self.duration_ms is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthUsage:
+    """What a user has had of a monthly quota."""
+
+    n_calls: int
+    """Calls that cost inference."""
+    audio_s: float
+    """Seconds of sound judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
     """What the bytes of a recording turned out to be."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from core.alerts import Alerts, measures_of_machine, rules_of, teller
+from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
 from core.domain import Emotion, Prediction, Quality, Recording, Source
 from core.errors import ModelError, ShuttingDownError, StoreError
@@ -86,7 +86,7 @@ class Workbench:
         self.alerts = Alerts(
             store,
             rules,
-            measures_of_machine(settings),
+            {**measures_of_machine(settings), **measures_of_usage(store)},
             tell=teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules}),
             interval_s=settings.alert_interval_s,
         )

@@ -21,6 +21,7 @@ from core.domain import (
     Source,
     TimelineWindow,
     Uncertainty,
+    UsageEvent,
 )
 from core.identifiers import new_id
 
@@ -98,3 +99,26 @@ def make_prediction(
         created_at=datetime.now(UTC),
     )
     return replace(prediction, **given)
+
+
+def make_usage_event(**given: object) -> UsageEvent:
+    """A prediction asked for over HTTP and answered."""
+    event = UsageEvent(
+        id=new_id(),
+        at=datetime.now(UTC),
+        user_id=None,
+        key_id=None,
+        plan=None,
+        route="/api/v1/predict",
+        method="POST",
+        status=200,
+        duration_ms=41.5,
+        n_predictions=1,
+        audio_s=5.0,
+        emotion=Emotion.HAPPY,
+        confidence=0.6,
+        model_version="telepathy-0123456789ab",
+        request_id=new_id().hex,
+        address="192.0.2.0/24",
+    )
+    return replace(event, **given)

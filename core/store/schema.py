@@ -110,3 +110,25 @@ alert_events = Table(
 )
 """Alerts as a ledger: one row when an alert opens, one when somebody acknowledges it, one when it closes. Its key lets
 each happen once, whichever of several processes notices first."""
+
+usage_events = Table(
+    "usage_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("key_id", Uuid),
+    Column("plan", Text),
+    Column("route", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("duration_ms", Double),
+    Column("n_predictions", Integer, nullable=False),
+    Column("audio_s", Double, nullable=False),
+    Column("emotion", Text),
+    Column("confidence", Double),
+    Column("model_version", Text),
+    Column("request_id", Text, nullable=False),
+    Column("address", Text, nullable=False),
+)
+"""The usage ledger. Without a primary key: DuckDB holds one in memory, and a million ids take a fifth of its share."""

@@ -5,15 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from core.alerts import AlertRule, Alerts, Measured, measures_of_machine, rules_of, teller
+from core.alerts import (
+    AlertRule,
+    Alerts,
+    Measured,
+    measures_of_machine,
+    measures_of_quotas,
+    measures_of_usage,
+    rules_of,
+    teller,
+)
 from core.config import Settings
+from core.domain import Role, User
 from core.errors import InvalidSettingError, StoreError
+from core.identifiers import new_id
 from core.mail import Mailer
 from core.outbox import Outbox
+from core.store.usage import insert_usage_events
+from tests.factories import make_usage_event
 from tests.mail_server import mail_server
 from tests.webhook_server import webhook_server
 
@@ -213,6 +228,62 @@ def test_machine_is_measured(tmp_path):
         [measured] = measures[rule]()
         assert 0 < measured.value <= 1
         assert measured.subject == measured.about != ""
+
+
+def make_user(*, email, plan="free"):
+    return User(
+        id=new_id(),
+        email=email,
+        name="",
+        role=Role.ANALYST,
+        plan=plan,
+        is_active=True,
+        has_password=True,
+        created_at=datetime.now(UTC),
+        last_sign_in_at=None,
+    )
+
+
+def asked(store, *, ms, status=200, before=timedelta(0), **given):
+    events = [make_usage_event(duration_ms=each, status=status, at=datetime.now(UTC) - before, **given) for each in ms]
+    insert_usage_events(store, events=events)
+
+
+def test_latency_and_errors_are_those_of_the_last_quarter_of_an_hour(store):
+    measures = measures_of_usage(store)
+    assert measures["latency"]() == measures["errors"]() == []
+    asked(store, ms=[60_000.0] * 50, status=500, before=timedelta(minutes=16))
+    assert measures["latency"]() == measures["errors"]() == []
+    asked(store, ms=[100.0] * 94)
+    asked(store, ms=[3000.0] * 6, status=503)
+    [latency], [errors] = measures["latency"](), measures["errors"]()
+    assert latency.value == pytest.approx(np.quantile([0.1] * 94 + [3.0] * 6, 0.95))
+    assert errors.value == 0.06
+
+
+def test_slow_and_failing_requests_open_alerts(store):
+    alerts = Alerts(store, list(RULES.values()), measures_of_usage(store), tell=lambda alert: None, interval_s=3600)
+    asked(store, ms=[100.0] * 90)
+    asked(store, ms=[3000.0] * 10, status=500)
+    with capture_logs():
+        assert {alert.rule for alert in alerts.evaluate()} == {"latency", "errors"}
+
+
+def test_quota_counts_calls_or_sound_of_this_month_whichever_is_more(store):
+    plans = Settings.load({}, "[plans.free]\ncalls_per_month = 10\naudio_s_per_month = 100").plans
+    ann, bob, eve = (make_user(email=email) for email in (ANN, BOB, "eve@example.org"))
+    boss = make_user(email="boss@example.org", plan="enterprise")
+    asked(store, ms=[1.0] * 10, user_id=ann.id, audio_s=1.0)
+    asked(store, ms=[1.0] * 3, user_id=bob.id, audio_s=30.0)
+    asked(store, ms=[1.0] * 50, user_id=boss.id, audio_s=30.0)
+    asked(store, ms=[1.0] * 50, user_id=eve.id, before=timedelta(days=32))
+    measures = measures_of_quotas(store, plans, lambda: [ann, bob, eve, boss])
+    found = {measured.about: measured.value for measured in measures["quota"]()}
+    assert found == {ANN: 1.0, BOB: pytest.approx(0.9), "boss@example.org": 0.0}
+    alerts = Alerts(store, list(RULES.values()), measures, tell=lambda alert: None, interval_s=3600)
+    with capture_logs():
+        [alert] = alerts.evaluate()
+    assert (alert.rule, alert.subject) == ("quota", str(ann.id))
 
 
 def told_settings(**settings):
