@@ -41,6 +41,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         refuse_to_start(error)
     workbench.on_analysis = api.state.metrics.observe_analysis
     set_current_workbench(workbench)
+    workbench.alerts.start()
     drain_when_told_to_stop(settings.shutdown_deadline_s)
     try:
         yield

@@ -86,7 +86,9 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.ConsentNeededError, 403, "Consent is needed first"),
         _of(errors.PurposeRefusedError, 403, "A prohibited purpose"),
         _of(errors.SecretError, 503, "Something encrypted cannot be read"),
+        _of(errors.DeliveryError, 503, "The message was not delivered"),
         _of(errors.MailError, 503, "The mail was not sent"),
+        _of(errors.WebhookError, 503, "The webhook did not take it"),
     ]
 )
 """Every class of the tree stands here itself (tested): what a new error answers is decided, not inherited by chance."""
@@ -129,7 +131,8 @@ def problem(kind: ProblemKind, detail: str, *, instance: str, request_id: str | 
 
 
 def problem_response(request: Request, body: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """`body` as application/problem+json, with the identifier of `request` in it."""
+    """`body` as application/problem+json, with the identifier of `request` in it; its code is left for the metrics."""
+    request.scope.setdefault("state", {})["problem_code"] = body.code
     body = body.model_copy(update={"request_id": request.scope.get("state", {}).get("request_id")})
     return JSONResponse(
         body.model_dump(mode="json", exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE

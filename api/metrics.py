@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
-from core.domain import Emotion, Source
+from core.alerts import rules_of
+from core.config import Settings
+from core.errors import StoreError
+from core.machine import disk_share, memory_share
 from core.workbench import Analysis, Workbench
 
-REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.08, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.08, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 30.0)
+"""Bounds at and around 2 s, where the alert on latency has its limit: between bounds, a quantile is interpolated."""
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+CONFIDENCE_BUCKETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+REFUSALS = (
+    "busy",
+    "forbidden",
+    "invalid_credentials",
+    "not_signed_in",
+    "quota_exceeded",
+    "rate_limited",
+    "shutting_down",
+    "upload_too_large",
+)
+"""Codes of refusals that operators count."""
+ALERT_RULES = tuple(rule.name for rule in rules_of(Settings()))
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 
@@ -36,7 +56,20 @@ class Metrics:
         self._predictions = Counter(
             "telepathy_predictions",
             "Predictions stored by this process, by every door.",
-            ["emotion", "source"],
+            ["emotion", "source", "model"],
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "telepathy_http_requests_in_flight", "Requests being answered, this one included.", registry=registry
+        )
+        self._refusals = Counter(
+            "telepathy_refusals", "Requests refused, by the code of the problem.", ["code"], registry=registry
+        )
+        self._confidence = Histogram(
+            "telepathy_prediction_confidence",
+            "Confidence of stored predictions.",
+            ["model"],
+            buckets=CONFIDENCE_BUCKETS,
             registry=registry,
         )
         self._abstentions = Counter(
@@ -55,6 +88,22 @@ class Metrics:
         self._queue_depth = Gauge(
             "telepathy_inference_queue_depth", "Recordings waiting for an inference worker.", registry=registry
         )
+        self._queue_limit = Gauge(
+            "telepathy_inference_queue_limit", "How many may wait before the next is refused.", registry=registry
+        )
+        self._alerts_open = Gauge("telepathy_alerts_open", "Alerts that last, by rule.", ["rule"], registry=registry)
+        self._alerts_unacknowledged = Gauge(
+            "telepathy_alerts_unacknowledged", "Alerts that last and that nobody has acknowledged.", registry=registry
+        )
+        self._deliveries_waiting = Gauge(
+            "telepathy_deliveries_waiting", "Mails and webhooks on their way.", registry=registry
+        )
+        self._disk_share = Gauge(
+            "telepathy_disk_share", "Share of the disk of `data_dir` in use, 0 to 1.", registry=registry
+        )
+        Gauge(
+            "telepathy_memory_share", "Share of the memory of machine or container in use, 0 to 1.", registry=registry
+        ).set_function(memory_share)
         process = psutil.Process()
         Gauge("process_resident_memory_bytes", "Resident memory of the process.", registry=registry).set_function(
             lambda: process.memory_info().rss
@@ -62,24 +111,62 @@ class Metrics:
         Gauge("process_start_time_seconds", "Unix time at which the process began.", registry=registry).set(
             process.create_time()
         )
-        for emotion in Emotion:
-            self._predictions.labels(emotion.value, Source.API.value)
+        for code in REFUSALS:
+            self._refusals.labels(code)
 
-    def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
+    def begin_request(self) -> None:
+        """Count a request as being answered, until `observe_request`."""
+        self._in_flight.inc()
+
+    def observe_request(
+        self, method: str, route: str, status: int, duration_s: float, *, problem_code: str | None = None
+    ) -> None:
         """Count one answered request. `route` is a template such as `/api/v1/predictions/{prediction_id}`."""
+        self._in_flight.dec()
+        if problem_code in REFUSALS:
+            self._refusals.labels(problem_code).inc()
         self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
         self._request_seconds.labels(route).observe(duration_s)
 
     def observe_analysis(self, analysis: Analysis) -> None:
         """Count one stored prediction and the time it took."""
         prediction = analysis.prediction
-        self._predictions.labels(prediction.emotion.value, prediction.source.value).inc()
+        self._predictions.labels(prediction.emotion.value, prediction.source.value, prediction.model_version).inc()
+        self._confidence.labels(prediction.model_version).observe(prediction.confidence)
         self._abstentions.inc(prediction.abstained)
         self._audio_seconds.inc(prediction.duration_s)
         for stage, duration_s in analysis.stage_durations_s.items():
             self._stage_seconds.labels(stage).observe(duration_s)
 
     def render(self, workbench: Workbench | None) -> bytes:
-        """All metrics in Prometheus' text format."""
-        self._queue_depth.set(float("nan") if workbench is None else workbench.executor.n_waiting)
+        """All metrics in Prometheus' text format; what only the workbench knows is NaN without it."""
+        if workbench is None:
+            for gauge in (self._queue_depth, self._queue_limit, self._deliveries_waiting, self._disk_share):
+                gauge.set(math.nan)
+            self._tell_alerts(None)
+        else:
+            self._queue_depth.set(workbench.executor.n_waiting)
+            self._queue_limit.set(workbench.executor.n_queue)
+            self._deliveries_waiting.set(workbench.outbox.n_waiting)
+            self._disk_share.set(_disk_share_of(workbench))
+            self._tell_alerts(workbench)
         return generate_latest(self._registry)
+
+    def _tell_alerts(self, workbench: Workbench | None) -> None:
+        """A store that does not answer hides the alerts and nothing else."""
+        n_by_rule, n_unacknowledged = dict.fromkeys(ALERT_RULES, math.nan), math.nan
+        if workbench is not None:
+            with contextlib.suppress(StoreError):
+                alerts = workbench.alerts.open_alerts()
+                n_by_rule = {name: float(sum(alert.rule == name for alert in alerts)) for name in ALERT_RULES}
+                n_unacknowledged = float(sum(alert.acknowledged_at is None for alert in alerts))
+        for name, n_open in n_by_rule.items():
+            self._alerts_open.labels(name).set(n_open)
+        self._alerts_unacknowledged.set(n_unacknowledged)
+
+
+def _disk_share_of(workbench: Workbench) -> float:
+    try:
+        return disk_share(workbench.settings.data_dir)
+    except OSError:
+        return math.nan

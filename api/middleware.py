@@ -91,6 +91,7 @@ class Doorkeeper:
         task = asyncio.current_task()
         assert task is not None
         self._open_requests.add(task)
+        self._metrics.begin_request()
         began_at, started = datetime.now(UTC), time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
@@ -115,7 +116,8 @@ class Doorkeeper:
                 self._open_requests.discard(task)
                 duration_s = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
-                self._metrics.observe_request(method, route, status, duration_s)
+                problem_code = scope["state"].get("problem_code")
+                self._metrics.observe_request(method, route, status, duration_s, problem_code=problem_code)
                 note_request(scope, began_at=began_at, status=status, duration_s=duration_s)
                 log.info(
                     "request",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,14 +17,15 @@ from api.metrics import CONTENT_TYPE, Metrics
 from api.routes_predictions import PROBLEM_REFERENCE
 from api.schemas import HealthShape, ReadinessCheck, ReadinessShape
 from core import __version__
-from core.errors import TelepathyError
+from core.errors import ForbiddenError, InvalidCredentialsError, TelepathyError
 
 router = APIRouter(tags=["health"])
 
+PROBLEM_CONTENT: dict[str, Any] = {"application/problem+json": {"schema": PROBLEM_REFERENCE}}
 NOT_READY_ANSWER: dict[int | str, dict[str, Any]] = {
     503: {
         "description": "Something is missing; `checks` tells what.",
-        "content": {"application/problem+json": {"schema": PROBLEM_REFERENCE}},
+        "content": PROBLEM_CONTENT,
     }
 }
 
@@ -50,12 +53,52 @@ async def readiness(request: Request, workbench: OpenWorkbench) -> ReadinessShap
     return problem_response(request, body.model_copy(update={"checks": checks}))
 
 
-@router.get("/metrics", summary="Metrics, in Prometheus' text format", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Metrics, in Prometheus' text format",
+    response_class=Response,
+    responses={
+        401: {"description": "Not the token of the setting `metrics_token`.", "content": PROBLEM_CONTENT},
+        403: {"description": "Without that setting, only this machine may read them.", "content": PROBLEM_CONTENT},
+    },
+)
 async def read_metrics(request: Request) -> Response:
-    """Requests, predictions, stages of inference, queue, memory."""
+    """Requests, refusals, predictions, stages of inference, queue, alerts, memory, disk.
+
+    With the setting `metrics_token`, for whoever sends it as `Authorization: Bearer`; without, for programs on the
+    same machine that no proxy stands before.
+    """
     metrics: Metrics = request.app.state.metrics
     try:
         workbench = request.app.state.get_workbench()
     except TelepathyError:
         workbench = None
-    return Response(metrics.render(workbench), media_type=CONTENT_TYPE)
+    require_metrics_reader(request, "" if workbench is None else workbench.settings.metrics_token)
+    return Response(await run_in_threadpool(metrics.render, workbench), media_type=CONTENT_TYPE)
+
+
+def require_metrics_reader(request: Request, token: str) -> None:
+    """Raises InvalidCredentialsError or ForbiddenError unless `request` may read the metrics."""
+    if token:
+        sent = request.headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
+            raise InvalidCredentialsError(
+                "The metrics want the setting `metrics_token` as `Authorization: Bearer`; this is not it."
+            )
+    elif not _is_from_this_machine(request):
+        raise ForbiddenError(
+            "The metrics can be read from this machine only. Set `metrics_token` and send it as "
+            "`Authorization: Bearer` to read them from elsewhere."
+        )
+
+
+def _is_from_this_machine(request: Request) -> bool:
+    """Whether the other end of the connection is, and speaks for itself: a proxy beside us would pass on the world."""
+    if any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via")):
+        return False
+    try:
+        address = ipaddress.ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

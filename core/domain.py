@@ -150,6 +150,30 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Something that admins want to know of, from the moment it is noticed until it is over."""
+
+    id: UUID
+    rule: str
+    """Name of the rule that noticed: `latency`, `errors`, `memory` ..."""
+    subject: str
+    """What it is about, where there are several: the id of a user, the name of a machine. Empty otherwise."""
+    sentence: str
+    """What was found, in words, once it opened."""
+    value: float
+    """What was measured then."""
+    limit: float
+    opened_at: datetime
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    closed_at: datetime | None = None
+    """None while it lasts."""
+    closed_by: str | None = None
+    """An admin's address; `telepathy` when the measurement was back within its limit."""
+    closing_sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
     """One line of the usage ledger: a call of the API, or an action on a page that costs inference.
 

@@ -49,7 +49,9 @@ TelepathyError
     ConsentNeededError             nobody has agreed yet that voices are recorded
     PurposeRefusedError            the law forbids this purpose, and no exception is recorded
     SecretError                    something encrypted cannot be read
-  MailError                      the mail server did not take a message
+  DeliveryError                  a message did not get to where it was sent
+    MailError                      the mail server did not take a message
+    WebhookError                   the address of a webhook did not take a message
 """
 
 from __future__ import annotations
@@ -598,10 +600,35 @@ class SecretError(AccessError):
         )
 
 
-class MailError(TelepathyError):
+class DeliveryError(TelepathyError):
+    """A message did not get to where it was sent."""
+
+    code = "delivery"
+
+    def __init__(self, sentence: str, *, is_final: bool = False) -> None:
+        super().__init__(sentence)
+        self.is_final = is_final
+        """Whether another attempt could not help."""
+
+
+class MailError(DeliveryError):
     """The mail server did not take a message."""
 
     code = "mail"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The message was not sent: {reason}. Check `smtp_url` and `mail_from`, then try again.")
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(
+            f"The message was not sent: {reason}. Check `smtp_url` and `mail_from`, then try again.", is_final=is_final
+        )
+
+
+class WebhookError(DeliveryError):
+    """The address of a webhook did not take a message."""
+
+    code = "webhook"
+
+    def __init__(self, host: str, reason: str, *, is_final: bool = False) -> None:
+        super().__init__(
+            f"The webhook at {host} did not take the message: {reason}. Check its address, and that it answers 2xx.",
+            is_final=is_final,
+        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
 from core.domain import Emotion, Prediction, Quality, Recording, Source
 from core.errors import ModelError, ShuttingDownError, StoreError
@@ -26,6 +27,8 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.mail import Mail, Mailer
+from core.outbox import Outbox
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
@@ -79,6 +82,18 @@ class Workbench:
         """Told of every analysis once it is stored, by the thread that made it."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
+        self.mailer = Mailer.open(settings)
+        self.outbox = Outbox()
+        """Mails and webhooks on their way."""
+        rules = rules_of(settings)
+        self.alerts = Alerts(
+            store,
+            rules,
+            {**measures_of_machine(settings), **measures_of_usage(store)},
+            tell=teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules}),
+            interval_s=settings.alert_interval_s,
+        )
+        """Evaluated from `alerts.start()` on, which the process calls."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -309,6 +324,12 @@ class Workbench:
                 self._n_active -= 1
                 self._changed.notify_all()
 
+    def mail(self, mail: Mail) -> bool:
+        """Send `mail` in the background. False when there is no mail server, or too much waits for it."""
+        if not self.mailer.is_configured:
+            return False
+        return self.outbox.put("a mail", lambda: self.mailer.send(mail.to, mail.subject, mail.text))
+
     def readiness(self) -> list[ReadinessCheck]:
         """Whether model, store and disk are there; each with a sentence for the operator."""
         return [self._check_model(), self._check_store(), self._check_disk()]
@@ -339,6 +360,7 @@ class Workbench:
     def close(self) -> None:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
         with self._changed:
             self._is_closed = True
@@ -347,6 +369,7 @@ class Workbench:
         if is_drained:
             self._keepers.shutdown()
         self.usage.close()
+        self.outbox.close(deadline_s=max(1.0, ends_s - time.monotonic()))
         self.store.close()
 
 
@@ -362,13 +385,20 @@ def open_workbench(settings: Settings) -> Workbench:
         The store, or the folder of recordings, cannot be opened.
     MigrationError
         The store's schema is newer than this code.
+    InvalidSettingError
+        The mail server, or who gets alerts, is none.
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
     recording_files = RecordingFiles(settings.recordings_location)
-    workbench = Workbench(settings, open_store(settings.store_location), recording_files)
+    store = open_store(settings.store_location)
+    try:
+        workbench = Workbench(settings, store, recording_files)
+    except BaseException:
+        store.close()
+        raise
     try:
         workbench.recogniser()
     except ModelError as error:

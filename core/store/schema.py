@@ -95,6 +95,22 @@ prediction_details = Table(
 """What only the whole prediction shows. Apart, since PostgreSQL reads rows whole: counting 100,000 predictions reads
 23 MB like this and 187 MB otherwise."""
 
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("alert_id", Uuid, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("happened_at", UtcDateTime, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("value", Double),
+    Column("limit_value", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+"""Alerts as a ledger: one row when an alert opens, one when somebody acknowledges it, one when it closes. Its key lets
+each happen once, whichever of several processes notices first."""
+
 usage_events = Table(
     "usage_events",
     metadata,

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from core.config import REPOSITORY, Settings
 from core.domain import Source
 from core.errors import (
     AudioError,
     InvalidParameterError,
+    InvalidSettingError,
     ModelNotFoundError,
     ShuttingDownError,
     StoreError,
@@ -25,11 +27,14 @@ from core.errors import (
 from core.features.audio import DecodeLimits, decode
 from core.inference.attribution import attribute
 from core.inference.recogniser import Recogniser
+from core.mail import Mail
+from core.store.alerts import select_open_alerts
 from core.store.engine import open_store
 from core.store.predictions import count_predictions, select_prediction
 from core.store.recordings import count_recordings, select_recording
 from core.workbench import MAX_OPEN_MODELS, current_workbench, open_workbench, set_current_workbench
 from tests.bundles import TINY, copy_of_tiny
+from tests.mail_server import mail_server
 from tests.sounds import voice, voice_wav, wav_bytes
 
 
@@ -375,3 +380,36 @@ def test_import_brings_neither_numba_nor_anything_else_that_is_slow_to_load():
     code = "import core.workbench, sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert not set(done.stdout.split()) & {"tensorflow", "streamlit", "numba", "librosa", "sklearn", "pandas", "shap"}
+
+
+# -- mail and alerts
+
+
+def test_mail_under_way_is_handed_in_before_the_end(settings):
+    with mail_server() as server:
+        workbench = open_workbench(replace(settings, smtp_url=f"smtp://127.0.0.1:{server.port}"))
+        mails = [Mail(to="ann@example.org", subject=f"Number {number}", text="Text") for number in range(5)]
+        assert [workbench.mail(mail) for mail in mails] == [True] * 5
+        workbench.close()
+    assert [message["Subject"] for message in server.messages] == [mail.subject for mail in mails]
+
+
+def test_without_a_mail_server_the_workbench_says_so(workbench):
+    assert workbench.mail(Mail(to="ann@example.org", subject="Hello", text="Text")) is False
+
+
+def test_full_disk_is_an_alert_kept_in_the_store(settings):
+    workbench = open_workbench(replace(settings, alert_disk_share=0.0, alert_memory_share=1.0))
+    with capture_logs():
+        [alert] = workbench.alerts.evaluate()
+    workbench.close()
+    with open_store(settings.store_location) as store:
+        assert select_open_alerts(store) == [alert]
+    assert (alert.rule, alert.limit) == ("disk", 0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"smtp_url": "mail"}, {"alert_emails": "ann"}, {"alert_webhook_url": "ftp://x"}])
+def test_wrong_receiver_is_told_at_the_start_and_lets_go_of_the_store(settings, wrong):
+    with pytest.raises(InvalidSettingError, match=next(iter(wrong))):
+        open_workbench(replace(settings, **wrong))
+    open_workbench(settings).close()

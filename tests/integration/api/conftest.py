@@ -32,7 +32,7 @@ def api(workbench):
 
 @pytest.fixture
 def client(api):
-    with TestClient(api) as opened:
+    with TestClient(api, client=("127.0.0.1", 50_000)) as opened:
         yield opened
 
 

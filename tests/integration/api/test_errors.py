@@ -130,7 +130,7 @@ def test_workbench_that_cannot_open_is_told():
     def fail():
         raise errors.StoreError("opening it", "another process holds it")
 
-    with TestClient(create_api(fail)) as client:
+    with TestClient(create_api(fail), client=("127.0.0.1", 1)) as client:
         refused(client.get("/api/v1/predictions"), 503, "store")
         refused(client.get("/readyz"), 503, "store")
         assert client.get("/healthz").status_code == 200

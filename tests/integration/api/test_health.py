@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from api.application import create_api
 from core import __version__
+from core.alerts import Measured
 from core.config import Settings
+from core.errors import StoreError
 from core.workbench import open_workbench
 from tests.bundles import PUBLISHED_ENCODER, copy_of_tiny
 from tests.integration.api.fakes import FakeWorkbench
@@ -112,13 +116,17 @@ def test_requests_are_counted_by_route_template_and_status(client, predict):
     assert of(found, requests, method="GET", route="unmatched", status="404") == 5
     assert {dict(labels).get("method") for _, labels in found} <= {"GET", "POST", "other", None}
     assert of(found, "telepathy_http_request_duration_seconds_count", route="/api/v1/predict") == 1
+    bounds = {dict(labels).get("le") for name, labels in found if name.endswith("request_duration_seconds_bucket")}
+    assert "2.0" in bounds, "the limit of the alert on latency"
 
 
 def test_predictions_and_stages_of_every_door_are_counted(client, predict, api, workbench):
     workbench.on_analysis = api.state.metrics.observe_analysis
     made = predict()
     found = samples(client)
-    assert of(found, "telepathy_predictions_total", emotion=made["emotion"], source="api") == 1
+    model = made["model_version"]
+    assert of(found, "telepathy_predictions_total", emotion=made["emotion"], source="api", model=model) == 1
+    assert of(found, "telepathy_prediction_confidence_sum", model=model) == pytest.approx(made["confidence"])
     assert of(found, "telepathy_abstentions_total") == made["abstained"]
     assert of(found, "telepathy_audio_seconds_total") == pytest.approx(2.0, abs=0.01)
     stages = {dict(labels)["stage"] for name, labels in found if name.endswith("stage_duration_seconds_count")}
@@ -130,6 +138,94 @@ def test_memory_and_queue_are_told(client):
     assert of(found, "process_resident_memory_bytes") > 10e6
     assert of(found, "process_start_time_seconds") > 1.7e9
     assert of(found, "telepathy_inference_queue_depth") == 0
+
+
+def test_what_operators_watch_is_told(client, workbench):
+    found = samples(client)
+    assert of(found, "telepathy_http_requests_in_flight") == 1, "this very request"
+    assert 0 < of(found, "telepathy_memory_share") <= 1
+    assert 0 < of(found, "telepathy_disk_share") <= 1
+    assert of(found, "telepathy_inference_queue_limit") == workbench.settings.inference_queue
+    assert found["telepathy_deliveries_waiting", frozenset()] == 0
+    assert found["telepathy_alerts_open", frozenset({("rule", "latency")})] == 0
+
+
+def test_requests_in_flight_go_back_to_this_one(client):
+    for path in ("/healthz", "/api/v1/nothing", "/metrics"):
+        client.get(path)
+    assert of(samples(client), "telepathy_http_requests_in_flight") == 1
+
+
+def test_open_alerts_are_counted_by_rule(client, workbench):
+    workbench.alerts.add_measures({"latency": lambda: [Measured(value=99.0)]})
+    with capture_logs():
+        [alert] = [each for each in workbench.alerts.evaluate() if each.rule == "latency"]
+    found = samples(client)
+    assert of(found, "telepathy_alerts_open", rule="latency") == 1
+    n_unacknowledged = of(found, "telepathy_alerts_unacknowledged")
+    workbench.alerts.acknowledge(alert.id, by="ann@example.org")
+    found = samples(client)
+    assert of(found, "telepathy_alerts_unacknowledged") == n_unacknowledged - 1
+    assert of(found, "telepathy_alerts_open", rule="latency") == 1
+
+
+def test_store_that_does_not_answer_hides_the_alerts_and_nothing_else(client, workbench):
+    workbench.store.close()
+    found = samples(client)
+    assert math.isnan(of(found, "telepathy_alerts_open", rule="latency"))
+    assert of(found, "telepathy_disk_share") > 0
+
+
+def test_refusals_are_counted_by_code(client, settings, workbench):
+    large = bytes(int(settings.max_upload_mb * 1e6) + 1_000_000)
+    assert client.post("/api/v1/predict", files={"file": ("a.wav", large)}).status_code == 413
+    found = samples(client)
+    assert of(found, "telepathy_refusals_total", code="upload_too_large") == 1
+    assert of(found, "telepathy_refusals_total", code="rate_limited") == 0
+    assert ("telepathy_refusals_total", frozenset({("code", "rate_limited")})) in found
+
+
+def test_process_without_a_workbench_tells_what_it_can():
+    def fail():
+        raise StoreError("opening it", "it is gone")
+
+    with TestClient(create_api(fail), client=("127.0.0.1", 1)) as client:
+        found = samples(client)
+    assert math.isnan(of(found, "telepathy_inference_queue_depth"))
+    assert of(found, "process_resident_memory_bytes") > 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"])
+def test_metrics_are_read_from_this_machine(api, address):
+    with TestClient(api, client=(address, 1)) as client:
+        assert client.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "testclient"])
+def test_metrics_are_refused_to_other_machines(api, address):
+    with TestClient(api, client=(address, 1)) as client:
+        body = refused(client.get("/metrics"), 403, "forbidden")
+    assert "Set `metrics_token`" in body["detail"]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_metrics_are_refused_to_what_a_proxy_on_this_machine_passes_on(client, header):
+    refused(client.get("/metrics", headers={header: "127.0.0.1"}), 403, "forbidden")
+
+
+def test_metrics_with_a_token_are_for_whoever_sends_it(settings):
+    workbench = open_workbench(dataclasses.replace(settings, metrics_token="for Prömetheus"))
+    try:
+        with TestClient(create_api(lambda: workbench), client=("192.0.2.1", 1)) as client:
+            right = "Bearer for Prömetheus".encode()
+            assert client.get("/metrics", headers={"Authorization": right}).status_code == 200
+            for wrong in (b"Bearer for Prometheus", b"Bearer ", b"for Prometheus", b"", bytes([255, 254])):
+                body = refused(client.get("/metrics", headers={"Authorization": wrong}), 401, "invalid_credentials")
+                assert "metheus" not in body["detail"]
+        with TestClient(create_api(lambda: workbench), client=("127.0.0.1", 1)) as client:
+            refused(client.get("/metrics"), 401, "invalid_credentials")
+    finally:
+        workbench.close()
 
 
 def test_model_whose_encoder_is_missing_is_listed_and_refused_with_what_to_run(settings, tmp_path, wav):

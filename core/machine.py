@@ -1,0 +1,39 @@
+"""How full the machine is: memory and disk, as shares. In a container, its own limit of memory counts."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import psutil
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def host_name() -> str:
+    """What this machine, or this container, calls itself."""
+    return platform.node() or "this machine"
+
+
+def memory_share(cgroup: Path = CGROUP) -> float:
+    """The share of memory in use, in [0, 1]: of the machine, or of the container's limit where that is fuller."""
+    machine = float(psutil.virtual_memory().percent) / 100
+    return max(machine, _share_of_container(cgroup))
+
+
+def _share_of_container(cgroup: Path) -> float:
+    """Memory that cannot be given back without asking, over the limit; 0 without a limit (cgroup version 2)."""
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        if limit == "max":
+            return 0.0
+        current = int((cgroup / "memory.current").read_text())
+        statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        return max(0.0, current - int(statistics.get("inactive_file", 0))) / int(limit)
+    except (OSError, ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def disk_share(folder: Path) -> float:
+    """The share in use, in [0, 1], of the disk that holds `folder`, as programs without privileges see it."""
+    return float(psutil.disk_usage(str(folder)).percent) / 100
