@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +80,8 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
+        self.corrected_answers: Callable[[], Sequence[bool]] = tuple
+        """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
         self.mailer = Mailer.open(settings)

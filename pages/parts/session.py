@@ -50,6 +50,18 @@ def reader() -> Reader:
     return Reader(user_id=NOBODY, sees_everything=True) if asking is None else asking.reader
 
 
+def own_reader() -> Reader:
+    """As `reader`, of one's own alone: an admin's too."""
+    asking = caller()
+    return reader() if asking is None else Reader(user_id=asking.user.id)
+
+
+def who() -> str:
+    """What this session's person is called where their deeds are kept."""
+    asking = caller()
+    return "not signed in" if asking is None else asking.user.email
+
+
 def call(route: str) -> Call:
     """An action on the page at `route` that costs inference, for the usage ledger."""
     return Call(route=route, method=PAGE, caller=caller(), request_id=new_id().hex, address=st.context.ip_address or "")
