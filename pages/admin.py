@@ -64,6 +64,7 @@ def in_charts(workbench: Workbench, reader: Reader, period: Period, zone: tzinfo
         usage_figures.over_time(buckets, period, zone, key="admin_over_time")
     with right:
         usage_figures.latency(buckets, period, zone, key="admin_latency")
+    left, right = st.columns(2, gap="large")
     with left:
         usage_figures.emotions(workbench, reader, period, key="admin_emotions")
     with right:

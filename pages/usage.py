@@ -41,7 +41,11 @@ def render() -> None:
     used = select_usage_by_key(workbench.store, reader=reader, filter=period.filter)
     if used or names.keys:
         usage_figures.heading("By key", help="Keys are made, renewed and revoked on the page Account.")
-        frame = usage_tables.own_keys_frame(used, names.keys, zone=zone)
+        frame = (
+            usage_tables.keys_frame(used, names, zone=zone)
+            if caller is None
+            else usage_tables.own_keys_frame(used, names.keys, zone=zone)
+        )
         usage_tables.draw(frame, key="usage_by_key", alt="Usage by API key")
     if summary.figures.n_requests > 0:
         usage_figures.download(workbench, reader, period, names, key="usage_download")

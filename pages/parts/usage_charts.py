@@ -1,4 +1,4 @@
-"""Charts of usage. No colour here means an emotion, so all of them are ink: what went well is pale, what failed dark."""
+"""Charts of usage. None of it is an emotion, so all of it is ink: what went well is pale, what failed is dark."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def buckets_frame(shown: Sequence[UsageInBucket], *, is_hourly: bool) -> pd.Data
 
 def troubles_frame(shown: Iterable[Trouble]) -> pd.DataFrame:
     """Columns What happened, How often, What helps, Mostly at, Status."""
-    rows = [(*_said(trouble), trouble.route, trouble.status) for trouble in shown]
+    rows = [(*_said(trouble), trouble.route, str(trouble.status)) for trouble in shown]
     return pd.DataFrame(rows, columns=["What happened", "How often", "What helps", "Mostly at", "Status"])
 
 
@@ -187,8 +187,8 @@ def _columns() -> dict[str, object]:
         "Failed": number(format="localized", width="small", help="Answered 5xx: we have to mend it."),
         "Sound": text(width="small", help="Length of the recordings and streams judged."),
         "How often": number(format="localized", width="small"),
-        "Status": number(format="plain", width="small"),
-        "What happened": text(width="medium"),
+        "Status": text(width="small"),
+        "What happened": text(width="large"),
         "What helps": text(width="large"),
         "p50": number(format="%.0f ms", width="small", help="Half of the answers took at most so long."),
         "p95": number(format="%.0f ms", width="small", help="95 of 100 answers took at most so long."),

@@ -29,12 +29,15 @@ STATUS_WORDS = {
     409: ("It contradicted what is there", "Read it again, then change it."),
     413: ("The upload was too large", "Send shorter recordings, or compress them."),
     415: ("It was no recording that we can read", "WAV, FLAC, MP3, Ogg, Opus, M4A and WebM are read."),
-    422: ("The recording or a parameter could not be used", "The answer's `detail` says what would be right."),
+    422: ("The recording or a parameter could not be used", "The sentence in the answer says what would be right."),
     426: ("A stream was opened like a page", "Connect to it as a WebSocket."),
-    429: ("Too many calls, or the month's quota was used up", "Wait as long as `Retry-After` says, or ask for a plan."),
+    429: (
+        "Too many calls, or the month's quota was used up",
+        "Wait as long as the answer says, or ask for a larger plan.",
+    ),
     499: ("The caller left before the answer", "Allow more time before giving up."),
     500: ("A mistake of ours", "Tell us the request id: it stands in the answer and in the CSV."),
-    503: ("There was too much to do, or the process was stopping", "Try again after `Retry-After`."),
+    503: ("There was too much to do, or the process was stopping", "Try again after as long as the answer says."),
 }
 
 
@@ -44,7 +47,7 @@ def what_went_wrong(status: int) -> tuple[str, str]:
         return STATUS_WORDS[status]
     if status >= 500:
         return f"It failed with status {status}", "Try again; tell us if it stays so."
-    return f"It was refused with status {status}", "The answer's `detail` says why."
+    return f"It was refused with status {status}", "The sentence in the answer says why."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
