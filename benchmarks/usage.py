@@ -120,7 +120,12 @@ def questions(store: Store) -> dict[str, Callable[[], object]]:
     mine = Reader(user_id=someone)
     recent = UsageFilter(since=now - timedelta(minutes=15))
     everything = {"reader": ADMIN, "filter": UsageFilter(since=now - SPAN - timedelta(days=1))}
+    admin, usage = partial(admin_page, store, month_start), partial(usage_page, store, mine, someone, month_start)
     return {
+        "Admin page, all its questions": partial(admin, UsageFilter()),
+        "Admin page, the last 30 days": partial(admin, UsageFilter(since=now - timedelta(days=30))),
+        "Usage page, all its questions": partial(usage, UsageFilter()),
+        "Usage page, the last 30 days": partial(usage, UsageFilter(since=now - timedelta(days=30))),
         "summary with p50, p95, p99": partial(select_usage_summary, store, **everything),
         "by day": partial(select_usage_over_time, store, bucket=TimeBucket.DAY, **everything),
         "by user": partial(select_usage_by_user, store, **everything),
@@ -137,6 +142,30 @@ def questions(store: Store) -> dict[str, Callable[[], object]]:
         "summary, last 15 minutes": partial(select_usage_summary, store, reader=ADMIN, filter=recent),
         "page of 1,000 lines (CSV)": partial(select_usage_events, store, **everything),
     }
+
+
+def admin_page(store: Store, month_start: datetime, asked: UsageFilter) -> None:
+    """Every question that one run of the page Admin asks of the ledger."""
+    select_usage_summary(store, reader=ADMIN, filter=asked)
+    select_usage_over_time(store, reader=ADMIN, bucket=TimeBucket.DAY, filter=asked)
+    count_usage_by_emotion(store, reader=ADMIN, filter=asked)
+    count_usage_by_confidence(store, reader=ADMIN, filter=asked)
+    select_usage_by_user(store, reader=ADMIN, filter=asked)
+    select_usage_by_key(store, reader=ADMIN, filter=asked)
+    select_usage_by_route(store, reader=ADMIN, filter=asked)
+    count_usage_by_status(store, reader=ADMIN, filter=asked)
+    select_month_usage_by_user(store, reader=ADMIN, month_start=month_start)
+    select_usage_by_plan(store, reader=ADMIN, filter=asked)
+
+
+def usage_page(store: Store, mine: Reader, user_id: UUID, month_start: datetime, asked: UsageFilter) -> None:
+    """Every question that one run of the page Usage asks of the ledger, for the user with most lines."""
+    select_month_usage(store, user_id=user_id, month_start=month_start)
+    select_usage_summary(store, reader=mine, filter=asked)
+    select_usage_over_time(store, reader=mine, bucket=TimeBucket.DAY, filter=asked)
+    count_usage_by_emotion(store, reader=mine, filter=asked)
+    count_usage_by_status(store, reader=mine, filter=asked)
+    select_usage_by_key(store, reader=mine, filter=asked)
 
 
 def answering(ask: Callable[[], object]) -> str:

@@ -18,6 +18,8 @@ LENGTHS = {
 }
 ALWAYS = "All time"
 DEFAULT = "30 days"
+SHORT = {"24 hours": "24 h", ALWAYS: "All"}
+"""What five buttons have room for on a telephone."""
 BUCKET_LENGTHS = {TimeBucket.HOUR: timedelta(hours=1), TimeBucket.DAY: timedelta(days=1)}
 
 
@@ -48,7 +50,13 @@ class Period:
 def choose(*, key: str) -> Period:
     """Draw the choice; gives what is chosen. Whole hours and days, so that the first bar of a chart is a whole one."""
     name = st.segmented_control(
-        "Period", [*LENGTHS, ALWAYS], default=DEFAULT, required=True, key=key, label_visibility="collapsed"
+        "Period",
+        [*LENGTHS, ALWAYS],
+        format_func=lambda name: SHORT.get(name, name),
+        default=DEFAULT,
+        required=True,
+        key=key,
+        label_visibility="collapsed",
     )
     return period(str(name), datetime.now(UTC))
 

@@ -33,7 +33,7 @@ STATUS_WORDS = {
     426: ("A stream was opened like a page", "Connect to it as a WebSocket."),
     429: (
         "Too many calls, or the month's quota was used up",
-        "Wait as long as the answer says, or ask for a larger plan.",
+        "Wait as long as the answer says, or change the plan.",
     ),
     499: ("The caller left before the answer", "Allow more time before giving up."),
     500: ("A mistake of ours", "Tell us the request id: it stands in the answer and in the CSV."),
