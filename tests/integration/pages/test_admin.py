@@ -40,7 +40,7 @@ def test_all_figures_are_there(open_page, ledger):
     assert shown["Errors"] == "23 %"
     assert shown["Answer, p50"] == "42 ms"
     assert shown["Answer, p99"].endswith(" s")
-    assert "Predictions a minute" in shown
+    assert "Per minute" in shown
     assert len(app.get("plotly_chart")) == 5
     assert headings(app) == [
         "Right now",
