@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.access import OwnerOf
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
 from core.errors import ShuttingDownError
@@ -54,7 +55,7 @@ class StreamSeats:
 
 @router.websocket(ADDRESS)
 @router.websocket(ALIAS)
-async def stream(websocket: WebSocket) -> None:
+async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
     """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
     if not _is_same_origin(websocket):
         await websocket.close(REFUSED_FOR_ORIGIN)
@@ -72,7 +73,7 @@ async def stream(websocket: WebSocket) -> None:
         await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), REFUSED_FOR_LOAD)
         return
     try:
-        await StreamSession(websocket, workbench, threads).run()
+        await StreamSession(websocket, workbench, threads, owner=owner).run()
     finally:
         seats.leave()
 

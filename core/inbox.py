@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
+from uuid import UUID
 
 from core.domain import Source
 from core.errors import AudioError, BusyError
@@ -43,14 +44,20 @@ class Outcome:
 class Pending:
     """An upload under way. It goes on whether or not anybody waits for it."""
 
-    def __init__(self, workbench: Workbench, upload: Upload) -> None:
+    def __init__(self, workbench: Workbench, upload: Upload, *, owner: UUID, project_id: UUID | None = None) -> None:
         self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
         self._latest = (0.0, "Waiting for its turn")
         self._future: Future[Analysis] | None = None
         self._refusal: BusyError | None = None
         try:
             self._future = workbench.executor.submit(
-                workbench.analyse, upload.data, name=upload.name, source=upload.source, progress=self._remember
+                workbench.analyse,
+                upload.data,
+                name=upload.name,
+                source=upload.source,
+                owner=owner,
+                project_id=project_id,
+                progress=self._remember,
             )
         except BusyError as busy:
             self._refusal = busy

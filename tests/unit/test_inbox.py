@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +13,7 @@ from core.errors import BusyError, EmptyAudioError, StoreError
 from core.inbox import Pending, receive
 from core.inference.executor import InferenceExecutor
 
+OWNER = UUID(int=7)
 UPLOAD = receive(b"sound", name="clip.wav", source=Source.UPLOAD)
 
 
@@ -35,11 +37,11 @@ def test_an_upload_knows_its_content():
 def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
     asked = {}
 
-    def analyse(data, *, name, source, progress):
+    def analyse(data, *, name, source, owner, project_id, progress):
         asked.update(data=data, name=name, source=source)
         return "an analysis"
 
-    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+    outcome = Pending(workbench(executor, analyse), UPLOAD, owner=OWNER).wait(lambda *_: None)
     assert (outcome.analysis, outcome.refusal, outcome.name) == ("an analysis", None, "clip.wav")
     assert asked == {"data": b"sound", "name": "clip.wav", "source": Source.UPLOAD}
 
@@ -47,7 +49,7 @@ def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
 def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
     goes_on, told = threading.Event(), []
 
-    def analyse(data, *, name, source, progress):
+    def analyse(data, *, name, source, owner, project_id, progress):
         progress(0.4, "Recognising")
         assert goes_on.wait(10)
         return "an analysis"
@@ -57,7 +59,7 @@ def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
         if doing == "Recognising":
             goes_on.set()
 
-    Pending(workbench(executor, analyse), UPLOAD).wait(tell)
+    Pending(workbench(executor, analyse), UPLOAD, owner=OWNER).wait(tell)
     assert told[-1] == (0.4, "Recognising", True)
 
 
@@ -65,7 +67,7 @@ def test_a_recording_that_cannot_be_used_is_a_refusal(executor):
     def analyse(*_args, **_given):
         raise EmptyAudioError
 
-    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+    outcome = Pending(workbench(executor, analyse), UPLOAD, owner=OWNER).wait(lambda *_: None)
     assert outcome.analysis is None
     assert isinstance(outcome.refusal, EmptyAudioError)
 
@@ -75,14 +77,14 @@ def test_a_failing_store_is_nobodys_recordings_fault(executor):
         raise StoreError("appending predictions", "the disk is full")
 
     with pytest.raises(StoreError):
-        Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+        Pending(workbench(executor, analyse), UPLOAD, owner=OWNER).wait(lambda *_: None)
 
 
 def test_too_much_to_do_is_a_refusal_too(executor):
     goes_on = threading.Event()
     busy = workbench(executor, lambda *_args, **_given: goes_on.wait(10))
-    waiting = [Pending(busy, UPLOAD), Pending(busy, UPLOAD)]
-    refused = Pending(busy, UPLOAD).wait(lambda *_: None)
+    waiting = [Pending(busy, UPLOAD, owner=OWNER), Pending(busy, UPLOAD, owner=OWNER)]
+    refused = Pending(busy, UPLOAD, owner=OWNER).wait(lambda *_: None)
     goes_on.set()
     assert isinstance(refused.refusal, BusyError)
     assert all(pending.wait(lambda *_: None).analysis is True for pending in waiting)
