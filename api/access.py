@@ -16,16 +16,16 @@ async def _workbench(connection: HTTPConnection) -> Workbench:
     return cast(Workbench, connection.app.state.get_workbench())
 
 
-async def _reader() -> Reader:
+async def reader_of() -> Reader:
     return PROCESS
 
 
-async def _owner() -> UUID:
+async def owner_of() -> UUID:
     return NOBODY
 
 
 OpenWorkbench = Annotated[Workbench, Depends(_workbench)]
-ReaderOf = Annotated[Reader, Depends(_reader)]
+ReaderOf = Annotated[Reader, Depends(reader_of)]
 """Whose eyes the store is asked with."""
-OwnerOf = Annotated[UUID, Depends(_owner)]
+OwnerOf = Annotated[UUID, Depends(owner_of)]
 """Whose the recordings are that this caller sends."""

@@ -76,7 +76,7 @@ def show(workbench: Workbench, prediction_id: UUID) -> None:
     if recording is None:
         return
     st.divider()
-    answer.show(workbench, recording, prediction, prefix="live")
+    answer.show(workbench, recording, prediction, prefix="live", on_deleted=lambda: st.session_state.pop(KEPT))
 
 
 render()

@@ -135,6 +135,16 @@ class Inbox:
         if self.open_sha256 not in self.outcomes:
             self.open_sha256 = next(reversed(self.outcomes), "")
 
+    def forget_recording(self, recording_id: UUID) -> None:
+        """Forget the answers about a recording that was deleted, and empty the uploader, which holds its sound."""
+        self.outcomes = {
+            sha256: outcome
+            for sha256, outcome in self.outcomes.items()
+            if outcome.analysis is None or outcome.analysis.recording.id != recording_id
+        }
+        self.round += 1
+        self._open_one_that_is_there()
+
     def clear(self) -> None:
         """Forget all of it; what was analysed stays in the store."""
         self.outcomes.clear()
