@@ -63,6 +63,8 @@ def test_unknown_key_names_the_nearest_valid_one(environ, toml, nearest):
         ("plans", "free"),
         ("plans", '{"free": 3}'),
         ("plans", '{"free": {"limits": "often"}}'),
+        ("address_limits", "often"),
+        ("address_limits", ""),
         ("plans", '{"free": {"max_concurrent": 0}}'),
         ("plans", '{"free": {"calls_per_month": 1.5}}'),
         ("plans", '{"campus": {"limits": "1 per second"}}'),
