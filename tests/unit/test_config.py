@@ -119,3 +119,11 @@ def test_each_setting_has_its_line_in_the_documentation(field):
 def test_documentation_lists_no_setting_that_does_not_exist():
     documented = (REPOSITORY / "docs" / "settings.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE)) == {field.name for field in FIELDS}
+
+
+def test_shared_recordings_are_not_encrypted_with_a_key_of_one_machine():
+    encrypted = {"TELEPATHY_ENCRYPT_RECORDINGS": "true", "TELEPATHY_RECORDINGS_URL": "s3://bucket/recordings"}
+    with pytest.raises(InvalidSettingError, match="secret_keys"):
+        Settings.load(encrypted)
+    assert Settings.load(encrypted | {"TELEPATHY_SECRET_KEYS": "k"}).encrypt_recordings
+    assert Settings.load({"TELEPATHY_ENCRYPT_RECORDINGS": "true"}).encrypt_recordings
