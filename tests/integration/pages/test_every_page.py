@@ -37,13 +37,6 @@ def test_every_input_has_a_label(open_page, page):
         assert all(widget.label for widget in getattr(app, kind))
 
 
-def test_no_run_of_a_page_ends_in_a_full_collection_that_stops_the_sound_of_others(open_page, monkeypatch):
-    asked = []
-    monkeypatch.setattr("gc.collect", lambda generation=2: asked.append(generation) or 0)
-    open_page("explore")
-    assert asked == []
-
-
 def test_empty_explore_leads_to_analyse(open_page):
     app = open_page("explore")
     assert "No predictions yet" in text_of(app)
