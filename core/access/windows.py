@@ -10,21 +10,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from limits import RateLimitItem, parse_many
-from limits.errors import ConfigurationError, StorageError
+from limits.errors import ConfigurationError
 from limits.storage import MemoryStorage, RedisStorage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from core.errors import InvalidSettingError
 
 Result = TypeVar("Result")
-LimiterOf = Callable[[str], MovingWindowRateLimiter]
-"""Who counts windows of a kind."""
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +143,85 @@ class WindowMemory(MemoryStorage):
             self.clear(next(iter(self._moments)))
 
 
+class _Counts(Protocol):
+    """Where windows are counted."""
+
+    def standings(self, windows: Sequence[Window]) -> list[Standing]: ...
+
+    def hit(self, windows: Sequence[Window]) -> bool:
+        """Count one in each; whether all had room."""
+
+    def clear(self, windows: Sequence[Window]) -> None: ...
+
+
+class _InMemory:
+    """In this process, for whoever holds the lock. Each kind by itself: calls from many addresses cannot push failures
+    to sign in out of memory."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limiters: dict[str, MovingWindowRateLimiter] = {}
+
+    def standings(self, windows: Sequence[Window]) -> list[Standing]:
+        found = []
+        for each in windows:
+            resets_at, remaining = self._limiter(each.kind).get_window_stats(each.item, each.kind, each.whose)
+            found.append(_standing(each, remaining, resets_at - self._clock()))
+        return found
+
+    def hit(self, windows: Sequence[Window]) -> bool:
+        return all(self._limiter(each.kind).hit(each.item, each.kind, each.whose) for each in windows)
+
+    def clear(self, windows: Sequence[Window]) -> None:
+        for each in windows:
+            self._limiter(each.kind).clear(each.item, each.kind, each.whose)
+
+    def _limiter(self, kind: str) -> MovingWindowRateLimiter:
+        if kind not in self._limiters:
+            self._limiters[kind] = MovingWindowRateLimiter(WindowMemory(clock=self._clock))
+        return self._limiters[kind]
+
+
+class _InRedis:
+    """For all processes, by the scripts of the library's storage. Its strategies would ask once for each window, twice:
+    here all of them go in one message."""
+
+    def __init__(self, storage: RedisStorage, clock: Callable[[], float]) -> None:
+        self.storage = storage
+        self._clock = clock
+
+    def standings(self, windows: Sequence[Window]) -> list[Standing]:
+        now = self._clock()
+        with self._pipeline() as pipeline:
+            for each in windows:
+                arguments = [now - each.length_s, each.item.amount]
+                self.storage.lua_moving_window([self._key(each)], arguments, client=pipeline)
+            answers = pipeline.execute()
+        return [
+            _standing(each, each.item.amount - answer[1], float(answer[0]) + each.length_s - now)
+            if answer
+            else _standing(each, each.item.amount, each.length_s)
+            for each, answer in zip(windows, answers, strict=True)
+        ]
+
+    def hit(self, windows: Sequence[Window]) -> bool:
+        now = self._clock()
+        with self._pipeline() as pipeline:
+            for each in windows:
+                arguments = [now, each.item.amount, each.length_s, 1]
+                self.storage.lua_acquire_moving_window([self._key(each)], arguments, client=pipeline)
+            return all(pipeline.execute())
+
+    def clear(self, windows: Sequence[Window]) -> None:
+        self.storage.storage.delete(*(self._key(each) for each in windows))
+
+    def _key(self, window: Window) -> str:
+        return self.storage.prefixed_key(window.item.key_for(window.kind, window.whose))
+
+    def _pipeline(self) -> Any:
+        return self.storage.storage.pipeline(transaction=False)
+
+
 class Windows:
     """Where calls are counted. Safe to share between threads.
 
@@ -159,17 +237,14 @@ class Windows:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._redis = None if redis is None else MovingWindowRateLimiter(redis)
-        self._redis_storage = redis
-        self._clock = clock
+        self._redis = None if redis is None else _InRedis(redis, clock)
+        self._memory = _InMemory(clock)
+        self._lock = threading.Lock()
         self._monotonic = monotonic
         self._redis_again_s = -math.inf
-        self._memories: dict[str, MovingWindowRateLimiter] = {}
-        """By kind: calls from many addresses cannot push failures to sign in out of memory."""
-        self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, redis_url: str) -> Windows:
+    def open(cls, redis_url: str, *, monotonic: Callable[[], float] = time.monotonic) -> Windows:
         """In the Redis of this URL, or in memory where it is empty. Redis need not answer yet.
 
         Raises
@@ -182,7 +257,6 @@ class Windows:
         try:
             storage = storage_from_string(
                 redis_url,
-                wrap_exceptions=True,
                 socket_timeout=REDIS_TIMEOUT_S,
                 socket_connect_timeout=REDIS_TIMEOUT_S,
                 # Its own three retries with growing pauses would hold a call for seconds. One is for a connection
@@ -191,9 +265,9 @@ class Windows:
             )
         except (ConfigurationError, ValueError) as error:
             raise InvalidSettingError("redis_url", "no such address", "like redis://host:6379/0") from error
-        if not isinstance(storage, RedisStorage):
+        if type(storage) is not RedisStorage:
             raise InvalidSettingError("redis_url", "the address of something else", "like redis://host:6379/0")
-        return cls(storage)
+        return cls(storage, monotonic=monotonic)
 
     @property
     def may_wait(self) -> bool:
@@ -204,59 +278,50 @@ class Windows:
         """Count one in each of `windows`, or in none where one is full; whether it was counted, and how they stand.
 
         In memory that is one step. In Redis each window by itself never lets more through than it may; when processes
-        race for the last place of one, whoever loses may have been counted in others.
+        race for the last place of one that is not the fullest, whoever loses has been counted in others.
         """
-        return self._with_counts(lambda limiter_of: self._take(windows, limiter_of))
+
+        def take(counts: _Counts) -> tuple[bool, list[Standing]]:
+            standings = counts.standings(windows)
+            if any(standing.is_full for standing in standings):
+                return False, standings
+            # The fullest first: where others race for it, it is the one that refuses, before any other was counted in.
+            fullest, *others = (each.window for each in sorted(standings, key=lambda standing: standing.remaining))
+            if counts.hit([fullest]) and (not others or counts.hit(others)):
+                return True, [replace(standing, remaining=standing.remaining - 1) for standing in standings]
+            standings = counts.standings(windows)
+            if not any(standing.is_full for standing in standings):  # it has moved on since
+                standings = [
+                    replace(each, remaining=0 if each.window == fullest else each.remaining) for each in standings
+                ]
+            return False, standings
+
+        return self._with_counts(take) if windows else (True, [])
 
     def look(self, windows: Sequence[Window]) -> list[Standing]:
         """How `windows` stand, without counting."""
-        return self._with_counts(lambda limiter_of: [self._standing(each, limiter_of) for each in windows])
+        return self._with_counts(lambda counts: counts.standings(windows))
 
     def forget(self, windows: Sequence[Window]) -> None:
         """Empty `windows`, wherever they are counted."""
-
-        def clear(limiter_of: LimiterOf) -> None:
-            for each in windows:
-                limiter_of(each.kind).clear(each.item, each.kind, each.whose)
-
-        self._with_counts(clear)
+        self._with_counts(lambda counts: counts.clear(windows))
         with self._lock:
-            clear(self._in_memory)
+            self._memory.clear(windows)
 
     def close(self) -> None:
-        if self._redis_storage is not None:
-            self._redis_storage.storage.close()
+        if self._redis is not None:
+            self._redis.storage.storage.close()
 
-    def _with_counts(self, do: Callable[[LimiterOf], Result]) -> Result:
+    def _with_counts(self, do: Callable[[_Counts], Result]) -> Result:
         if self._redis is not None and self.may_wait:
-            redis = self._redis
             try:
-                return do(lambda _kind: redis)
-            except StorageError as error:
+                return do(self._redis)
+            except RedisError as error:
                 self._redis_again_s = self._monotonic() + REDIS_AGAIN_S
-                reason = type(error.storage_error).__name__
-                log.warning("limits are counted in memory: Redis cannot be asked", reason=reason)
+                log.warning("limits are counted in memory: Redis cannot be asked", reason=type(error).__name__)
         with self._lock:
-            return do(self._in_memory)
+            return do(self._memory)
 
-    def _in_memory(self, kind: str) -> MovingWindowRateLimiter:
-        if kind not in self._memories:
-            self._memories[kind] = MovingWindowRateLimiter(WindowMemory(clock=self._clock))
-        return self._memories[kind]
 
-    def _take(self, windows: Sequence[Window], limiter_of: LimiterOf) -> tuple[bool, list[Standing]]:
-        standings = [self._standing(each, limiter_of) for each in windows]
-        if any(standing.is_full for standing in standings):
-            return False, standings
-        # The fullest first: where others race for it, it is the one that refuses, before any other was counted in.
-        for standing in sorted(standings, key=lambda standing: standing.remaining):
-            window = standing.window
-            if not limiter_of(window.kind).hit(window.item, window.kind, window.whose):
-                refused = replace(standing, remaining=0)
-                return False, [refused if each is standing else each for each in standings]
-        return True, [replace(standing, remaining=standing.remaining - 1) for standing in standings]
-
-    def _standing(self, window: Window, limiter_of: LimiterOf) -> Standing:
-        resets_at, remaining = limiter_of(window.kind).get_window_stats(window.item, window.kind, window.whose)
-        frees_after_s = min(max(0.0, resets_at - self._clock()), float(window.length_s))
-        return Standing(window, max(0, remaining), frees_after_s)
+def _standing(window: Window, remaining: int, frees_after_s: float) -> Standing:
+    return Standing(window, max(0, remaining), min(max(0.0, frees_after_s), float(window.length_s)))

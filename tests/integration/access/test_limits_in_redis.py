@@ -164,7 +164,7 @@ def test_failures_to_sign_in_are_shared_and_no_address_stands_in_redis(redis_ser
 
 def test_killed_redis_leaves_the_limits_of_each_process(own_redis):
     seconds = Seconds()
-    windows = Windows(Windows.open(own_redis.url)._redis_storage, monotonic=seconds)
+    windows = Windows.open(own_redis.url, monotonic=seconds)
     limits = CallLimits(windows, address_limits="1000 per day")
     assert [is_let_in(limits) for _ in range(21)] == [True] * 20 + [False]
     own_redis.kill()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text, Uuid, insert, select, update
 
 from core.access.secret_commands import Rotation, rotate
-from core.config import Settings
+from core.config import PREFIX, REPOSITORY, Settings
 from core.errors import SecretError
 from core.identifiers import new_id
 from core.secrets import Vault, new_secret_key
@@ -83,6 +86,42 @@ def test_recording_that_cannot_be_read_does_not_keep_the_others_from_it(tmp_path
     assert lost in sentence
     assert files_of(settings_of(tmp_path, NEW)).read(old) == b"old"
     assert files_of(settings_of(tmp_path, LOST)).read(lost) == b"lost"
+
+
+def run_command(folder, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environ |= {"TELEPATHY_DATA_DIR": str(folder)} | {PREFIX + name: value for name, value in settings.items()}
+    command = [sys.executable, "-m", "core.access", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=120)
+
+
+def test_command_prints_a_key_and_nothing_else(tmp_path):
+    done = run_command(tmp_path / "nothing", "secret-key")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files_of(settings_of(tmp_path, done.stdout.strip(), encrypt_recordings=True)).write(b"usable")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_command_makes_a_key_in_the_file_and_puts_everything_under_it(tmp_path):
+    running = files_of(settings_of(tmp_path, "", encrypt_recordings=True))
+    sha256 = running.write(b"old")
+    done = run_command(tmp_path, "rotate-secrets", "--new-key", ENCRYPT_RECORDINGS="true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 recordings and 0 secrets are newly under key")
+    assert running.read(sha256) == b"old"  # by a process that was open before
+    assert files_of(settings_of(tmp_path, "")).is_current(sha256)
+
+
+def test_command_names_what_it_could_not_read_and_ends_with_1(tmp_path):
+    lost = files_of(settings_of(tmp_path, LOST, encrypt_recordings=True)).write(b"lost")
+    done = run_command(tmp_path, "rotate-secrets", SECRET_KEYS=NEW)
+    assert done.returncode == 1
+    assert lost in done.stderr
+    assert done.stdout.endswith("1 could not be.\n")
+    refused = run_command(tmp_path, "rotate-secrets", "--new-key", SECRET_KEYS=NEW)
+    assert refused.returncode == 1
+    assert "`secret_keys`" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 table = Table(
