@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -217,6 +218,27 @@ def test_threads_and_processes_that_open_an_empty_store_at_once_do_not_collide(s
         assert child.returncode == 0, said
     for store in stores:
         store.close()
+
+
+def test_opening_a_store_again_leaves_this_process_s_locks_alone(settings, store):
+    """SQLite's locks belong to the process: a file descriptor closed too many would let others cut the log short."""
+    store.append("writing", (users, [user_row()]))
+    open_access_store(settings.access_location).close()
+    code = (
+        "import sys; from sqlalchemy import text; from core.store.access_store import open_access_store\n"
+        "with open_access_store(sys.argv[1]) as store, store.exclusive('writing') as connection:\n"
+        "    connection.execute(text(\"UPDATE users SET name = 'changed'\"))"
+    )
+    subprocess.run([sys.executable, "-c", code, settings.access_location], cwd=REPOSITORY, check=True, timeout=200)
+    for number in range(20):
+        store.append("writing", (users, [user_row(f"{number}@example.org")]))
+    with store.transaction("looking") as connection:
+        assert connection.execute(select(users.c.name).order_by(users.c.id)).scalars().first() == "changed"
+        if store.backend == "sqlite":
+            assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
+    assert count_users(store) == 21
+    if store.backend == "sqlite":
+        assert Path(settings.access_location + "-wal").stat().st_size > 0  # nobody took it away meanwhile
 
 
 def test_many_threads_write_and_read_at_once(store):
