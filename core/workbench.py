@@ -27,6 +27,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
@@ -405,7 +406,9 @@ def open_workbench(settings: Settings) -> Workbench:
     Raises
     ------
     StoreError
-        The store, or the folder of recordings, cannot be opened.
+        The store, the folder of recordings, or the file of secret keys, cannot be opened.
+    InvalidSettingError
+        `secret_keys` holds something else.
     MigrationError
         The store's schema is newer than this code.
     """
@@ -413,7 +416,9 @@ def open_workbench(settings: Settings) -> Workbench:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
-    recording_files = RecordingFiles(settings.recordings_location)
+    recording_files = RecordingFiles(
+        settings.recordings_location, vault=Vault.open(settings), encrypts=settings.encrypt_recordings
+    )
     workbench = Workbench(settings, open_store(settings.store_location), recording_files)
     try:
         workbench.recogniser()
