@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from core.access.access import Access
 from core.config import Settings, settings_of_this_machine
 from core.domain import Emotion, Prediction, Quality, Recording, Source
-from core.errors import ModelError, ShuttingDownError, StoreError
+from core.errors import ModelError, ShuttingDownError, StoreError, TelepathyError
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.identifiers import new_id
@@ -67,15 +68,18 @@ class ReadinessCheck:
 class Workbench:
     """Everything a process needs to answer. Safe to share between threads; close it once, at the end."""
 
-    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles) -> None:
+    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles, access: Access) -> None:
         self.settings = settings
         self.store = store
+        self.access = access
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
+        self.mail_link: Callable[[str, str, str], None] | None = None
+        """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -344,10 +348,11 @@ class Workbench:
         if is_drained:
             self._keepers.shutdown()
         self.store.close()
+        self.access.close()
 
 
 def open_workbench(settings: Settings) -> Workbench:
-    """Open store and recordings, and load the model of the settings where there is one.
+    """Open store, accounts and recordings, and load the model of the settings where there is one.
 
     Without a usable model the workbench opens all the same: pages can say what to do, stored answers can be read, and
     the model is looked for again whenever one is asked for.
@@ -364,7 +369,13 @@ def open_workbench(settings: Settings) -> Workbench:
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
     recording_files = RecordingFiles(settings.recordings_location)
-    workbench = Workbench(settings, open_store(settings.store_location), recording_files)
+    store = open_store(settings.store_location)
+    try:
+        access = Access.open(settings)
+    except TelepathyError:
+        store.close()
+        raise
+    workbench = Workbench(settings, store, recording_files, access)
     try:
         workbench.recogniser()
     except ModelError as error:
