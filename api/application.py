@@ -45,7 +45,9 @@ Send a recording of speech, learn which of eight emotions it carries, how sure t
 
     curl -H "X-API-Key: $KEY" -F file=@clip.wav http://localhost:8501/api/v1/predict
 
-Send an API key as `X-API-Key`, or a token as `Authorization: Bearer`; the page Account makes keys. Refusals are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries an `X-Request-ID`.
+Send an API key as `X-API-Key`, or a token as `Authorization: Bearer`; the page Account makes keys.
+
+Refusals are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries an `X-Request-ID`.
 """
 
 

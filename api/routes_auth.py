@@ -149,7 +149,7 @@ def revoke_key(key_id: UUID, caller: Asking, workbench: OpenWorkbench) -> Respon
     openapi_extra=json_schema(RotationRequest, is_required=False),
 )
 async def rotate_key(key_id: UUID, request: Request, caller: Asking, workbench: OpenWorkbench) -> NewKeyShape:
-    """A new key with the same name and scopes; the old one stays valid for a while, so that programs can change over."""
+    """A new key of the same name and scopes; the old one stays valid for a while, so that programs can change over."""
     asked = RotationRequest()
     if request.headers.get("content-type") is not None:
         asked = await received_json(request, RotationRequest, stall_s=workbench.settings.upload_stall_s)

@@ -35,7 +35,15 @@ from api.signing_in import signed_in_by_password, user_agent_of
 from api.uploads import received_body
 from core.access.access import SignedIn
 from core.config import REPOSITORY
-from core.errors import AccessError, InvalidCredentialsError, InvalidLinkError, RateLimitedError, TelepathyError
+from core.domain import LinkKind
+from core.errors import (
+    AccessError,
+    InvalidCredentialsError,
+    InvalidLinkError,
+    RateLimitedError,
+    RequestError,
+    TelepathyError,
+)
 from core.workbench import Workbench
 
 router = APIRouter(include_in_schema=False)
@@ -59,9 +67,11 @@ _FONTS: Mapping[str, str] = {
 _templates = Environment(loader=PackageLoader("api"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
-def _page(name: str, title: str, *, status: int = 200, problem: str = "", **known: object) -> HTMLResponse:
-    html = _templates.get_template(f"{name}.html").render(title=title, problem=problem, **known)
-    return HTMLResponse(html, status, PAGE_HEADERS)
+def _page(template: str, title: str, /, *, refusal: TelepathyError | None = None, **known: object) -> HTMLResponse:
+    """A page, and what it refuses with the status that the API would answer."""
+    problem = "" if refusal is None else str(refusal)
+    html = _templates.get_template(f"{template}.html").render(title=title, problem=problem, **known)
+    return HTMLResponse(html, 200 if refusal is None else kind_of(refusal).status, PAGE_HEADERS)
 
 
 async def _form(request: Request, workbench: Workbench) -> dict[str, str]:
@@ -83,11 +93,6 @@ def _signed_in(signed_in: SignedIn, workbench: Workbench, target: str) -> Respon
     return response
 
 
-def _refused(error: TelepathyError) -> dict[str, object]:
-    """What a page says of `error`, and the status it says it with."""
-    return {"status": kind_of(error).status, "problem": str(error)}
-
-
 def safe_next(target: str) -> str:
     """`target` if it is an address on this site, its first page otherwise.
 
@@ -106,7 +111,9 @@ def safe_next(target: str) -> str:
     return target
 
 
-def _sign_in_page(workbench: Workbench, target: str, *, email: str = "", **more: object) -> Response:
+def _sign_in_page(
+    workbench: Workbench, target: str, email: str = "", refusal: TelepathyError | None = None
+) -> Response:
     settings = workbench.settings
     return _page(
         "sign_in",
@@ -116,7 +123,7 @@ def _sign_in_page(workbench: Workbench, target: str, *, email: str = "", **more:
         registration=settings.registration,
         single_sign_on=settings.single_sign_on,
         is_set_up=workbench.access.is_set_up(),
-        **more,  # type: ignore[arg-type]
+        refusal=refusal,
     )
 
 
@@ -141,14 +148,27 @@ async def sign_in(request: Request, workbench: OpenWorkbench) -> Response:
     target, email = safe_next(form.get("next", "/")), form.get("email", "")
     try:
         signed_in = await signed_in_by_password(request, email=email, password=form.get("password", ""))
-    except (InvalidCredentialsError, RateLimitedError):
-        return await run_in_threadpool(lambda: _sign_in_page(workbench, target, email=email, **_refused(error)))
+    except (InvalidCredentialsError, RateLimitedError) as error:
+        return await run_in_threadpool(_sign_in_page, workbench, target, email, error)
     return _signed_in(signed_in, workbench, target)
 
 
 @router.get("/register")
 def show_register(workbench: OpenWorkbench) -> Response:
-    return _page("register", "Make an account", registration=workbench.settings.registration, name="", email="")
+    return _register_page(workbench)
+
+
+def _register_page(
+    workbench: Workbench, *, name: str = "", email: str = "", refusal: TelepathyError | None = None
+) -> Response:
+    return _page(
+        "register",
+        "Make an account",
+        registration=workbench.settings.registration,
+        name=name,
+        email=email,
+        refusal=refusal,
+    )
 
 
 @router.post("/register")
@@ -163,10 +183,7 @@ async def register(request: Request, workbench: OpenWorkbench) -> Response:
     try:
         signed_in = await run_in_threadpool(make)
     except TelepathyError as error:
-        registration = workbench.settings.registration
-        return _page(
-            "register", "Make an account", registration=registration, name=name, email=email, **_refused(error)
-        )  # type: ignore[arg-type]
+        return _register_page(workbench, name=name, email=email, refusal=error)
     return _signed_in(signed_in, workbench, "/")
 
 
@@ -200,7 +217,7 @@ async def forgot(request: Request, workbench: OpenWorkbench) -> Response:
 def _mail_reset_link(workbench: Workbench, email: str) -> None:
     token = workbench.access.reset_link(email_or_id=email)
     if token is not None and workbench.mail_link is not None:
-        workbench.mail_link("password_reset", email, token)
+        workbench.mail_link(LinkKind.PASSWORD_RESET, email, token)
 
 
 @router.get("/set-up")
@@ -216,8 +233,7 @@ async def show_set_up(request: Request, workbench: OpenWorkbench) -> Response:
 
 
 def _set_up_page(workbench: Workbench, token: str, error: InvalidLinkError | None) -> Response:
-    more = {} if error is None else _refused(error)
-    return _page("set_up", "Set up Telepathy", token=token, is_set_up=workbench.access.is_set_up(), **more)  # type: ignore[arg-type]
+    return _page("set_up", "Set up Telepathy", token=token, is_set_up=workbench.access.is_set_up(), refusal=error)
 
 
 def is_opened_by_a_person(request: Request) -> bool:
@@ -238,14 +254,17 @@ async def set_up(request: Request, workbench: OpenWorkbench) -> Response:
 
 async def _use_set_up(request: Request, workbench: Workbench, token: str) -> Response:
     def use() -> SignedIn:
-        if workbench.access.peek_link(token) != "set_up":  # others want a new password first: /link asks for one
+        if workbench.access.peek_link(token) is not LinkKind.SET_UP:  # /link asks for a password first
             raise InvalidLinkError
         return workbench.access.use_link(token, address=address_of(request), user_agent=user_agent_of(request))
 
     return _signed_in(await run_in_threadpool(use), workbench, FIRST_PAGE)
 
 
-_LINK_TITLES: Mapping[str, str] = {"invitation": "Welcome", "password_reset": "A new password"}
+_LINK_TITLES: Mapping[LinkKind, str] = {
+    LinkKind.INVITATION: "Welcome",
+    LinkKind.PASSWORD_RESET: "A new password",
+}
 
 
 @router.get("/link")
@@ -254,15 +273,14 @@ async def show_link(request: Request, workbench: OpenWorkbench) -> Response:
     return await run_in_threadpool(_link_page, workbench, token, "", None)
 
 
-def _link_page(workbench: Workbench, token: str, name: str, error: TelepathyError | None) -> Response:
+def _link_page(workbench: Workbench, token: str, name: str, refusal: TelepathyError | None) -> Response:
     try:
-        kind = str(workbench.access.peek_link(token))
+        kind = workbench.access.peek_link(token)
         if kind not in _LINK_TITLES:
             raise InvalidLinkError
     except InvalidLinkError as invalid:
-        return _page("link", "This link does not work", kind="", token="", name="", **_refused(invalid))  # type: ignore[arg-type]
-    more = {} if error is None else _refused(error)
-    return _page("link", _LINK_TITLES[kind], kind=kind, token=token, name=name, **more)  # type: ignore[arg-type]
+        return _page("link", "This link does not work", kind="", token="", name="", refusal=invalid)
+    return _page("link", _LINK_TITLES[kind], kind=kind.value, token=token, name=name, refusal=refusal)
 
 
 @router.post("/link")
@@ -275,13 +293,14 @@ async def use_link(request: Request, workbench: OpenWorkbench) -> Response:
             token,
             address=address_of(request),
             user_agent=user_agent_of(request),
+            new_password=form.get("password", ""),
+            name=name or None,
         )
 
     try:
         signed_in = await run_in_threadpool(use)
-    except AccessError as error:
-        problem = error
-        return await run_in_threadpool(_link_page, workbench, token, name, problem)
+    except (AccessError, RequestError) as error:
+        return await run_in_threadpool(_link_page, workbench, token, name, error)
     return _signed_in(signed_in, workbench, "/")
 
 

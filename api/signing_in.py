@@ -1,4 +1,4 @@
-"""Signing in by password, wherever it is asked for: guessing is limited, and what is told says nothing of who exists."""
+"""Signing in by password, at whichever door: guessing is limited, and a refusal says nothing of who has an account."""
 
 from __future__ import annotations
 

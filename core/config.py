@@ -170,7 +170,7 @@ class Settings:
 
         Apart from DuckDB's file, which one process at a time can open: commands make keys while the workbench runs.
         """
-        return self.store_url if self.store_url.startswith("postgresql") else str(self.data_dir / "access.sqlite")
+        return self.store_url if self.store_url.startswith("postgres") else str(self.data_dir / "access.sqlite")
 
     @property
     def installed_models_dir(self) -> Path:

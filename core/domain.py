@@ -94,6 +94,48 @@ class User:
     last_sign_in_at: datetime | None
 
 
+class LinkKind(enum.StrEnum):
+    """What a one-time link is for."""
+
+    SET_UP = "set_up"
+    """The first sign-in to an account that somebody else made."""
+    INVITATION = "invitation"
+    """An account that does not exist yet."""
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
+    """An account whose password was forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneTimeLink:
+    """What is kept of a one-time link; its token is shown once and kept nowhere."""
+
+    kind: LinkKind
+    user_id: UUID | None
+    """None for an invitation."""
+    email: str
+    role: Role | None
+    """Of the account that an invitation makes; None otherwise."""
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Somebody signed in: a browser, or a program with a token."""
+
+    id: UUID
+    user_id: UUID
+    created_at: datetime
+    expires_at: datetime
+    refreshed_at: datetime
+    """When its refresh token was last exchanged for another."""
+    address: str
+    """Network address that signed in."""
+    user_agent: str
+    """What the program that signed in calls itself."""
+    revoked_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """What is kept of an API key; the key itself is shown once and kept nowhere."""

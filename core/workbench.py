@@ -17,7 +17,7 @@ import structlog
 
 from core.access.access import Access
 from core.config import Settings, settings_of_this_machine
-from core.domain import Emotion, Prediction, Quality, Recording, Source
+from core.domain import Emotion, LinkKind, Prediction, Quality, Recording, Source
 from core.errors import ModelError, ShuttingDownError, StoreError, TelepathyError
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
@@ -78,7 +78,7 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
-        self.mail_link: Callable[[str, str, str], None] | None = None
+        self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()

@@ -19,9 +19,7 @@ ANY_KEY = {"X-API-Key": "tel_live_anything"}
 def make_user(workbench: Workbench, role: Role = Role.ANALYST, *, email: str | None = None) -> User:
     """An account with the password `PASSWORD`."""
     email = email or f"{role.value}-{new_id().hex[-8:]}@example.org"
-    user = workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None)
-    workbench.access.set_password(user.id, new=PASSWORD)
-    return workbench.access.user(user.id)
+    return workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None, password=PASSWORD)
 
 
 def key_header(

@@ -15,13 +15,13 @@ from core.errors import ForbiddenError
 EVERYBODY = frozenset(Role)
 """Who is signed in, whatever for."""
 WORKING = frozenset({Role.ANALYST, Role.ANNOTATOR, Role.ADMIN})
-"""All but viewers, who listen and look but keep no batches and hold no keys."""
+"""All but viewers, who show what it does: they send no batches and hold no keys."""
 ADMINS = frozenset({Role.ADMIN})
 
 PAGES: Mapping[str, frozenset[Role]] = {
     "analyse": EVERYBODY,
     "live": EVERYBODY,
-    "explore": EVERYBODY,
+    "explore": WORKING,
     "explain": EVERYBODY,
     "projects": WORKING,
     "usage": EVERYBODY,
@@ -31,6 +31,15 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "sign_out": EVERYBODY,
 }
 """By the name of the page's file."""
+
+
+ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.VIEWER: frozenset({Scope.PREDICT, Scope.READ}),
+    Role.ANALYST: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
+    Role.ANNOTATOR: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
+    Role.ADMIN: frozenset(Scope),
+}
+"""What somebody who is signed in may ask for, and the most that their keys can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +119,11 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
 
 
 def may_open(role: Role, page: str) -> bool:
-    """Whether somebody in `role` may open the page of this file name; no for one the table lacks."""
+    """Whether somebody in `role` may open the page of this file name; no for one the table lacks.
+
+    >>> may_open(Role.VIEWER, "analyse"), may_open(Role.VIEWER, "admin")
+    (True, False)
+    """
     return role in PAGES.get(page, frozenset())
 
 

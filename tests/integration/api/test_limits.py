@@ -185,7 +185,7 @@ def test_request_cancelled_past_the_deadline_is_told_so():
             "path": "/api/v1/predict",
             "raw_path": b"/api/v1/predict",
             "query_string": b"",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+            "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"x-api-key", b"tel_live_anything")],
         }
 
         async def receive():
