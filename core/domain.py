@@ -98,11 +98,11 @@ class LinkKind(enum.StrEnum):
     """What a one-time link is for."""
 
     SET_UP = "set_up"
-    """The first sign-in to an account that somebody else made."""
+    """The first sign-in of the first admin."""
     INVITATION = "invitation"
     """An account that does not exist yet."""
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
-    """An account whose password was forgotten."""
+    """An account whose password was forgotten, or has none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -580,7 +580,8 @@ class Access:
             return self._new_link(LinkKind.INVITATION, email=address, role=role, by=by)
 
     def reset_link(self, email_or_id: str | UUID, *, by: Caller | None = None) -> str | None:
-        """The token of a link into an account; None where there is none, or a disabled one.
+        """The token of a link that sets the first or another password of an account; None where there is no account, or
+        a disabled one.
 
         Who offers this to strangers says the same sentence for both, and sends the mail after that.
         """
@@ -593,8 +594,7 @@ class Access:
                 user = self._user_of_typed(email_or_id)
             if user is None or not user.is_active:
                 return None
-            kind = LinkKind.PASSWORD_RESET if user.has_password else LinkKind.SET_UP
-            return self._new_link(kind, user=user, by=by)
+            return self._new_link(LinkKind.PASSWORD_RESET, user=user, by=by)
 
     def _new_link(
         self,
@@ -615,7 +615,8 @@ class Access:
             expires_at=now + timedelta(hours=self.settings.link_hours),
         )
         insert_one_time_link(self.store, link=link, token_hash=tokens.token_hash(token))
-        self._audit("link.create", link.email, by, kind=kind, role=role or "as it is")
+        details = {"kind": kind} if role is None else {"kind": kind, "role": role}
+        self._write_audit("link.create", link.email, by, None, details)
         return token
 
     def peek_link(self, token: str) -> LinkKind:
@@ -629,26 +630,35 @@ class Access:
             raise InvalidLinkError
         return link
 
-    def use_link(self, token: str, *, address: str, user_agent: str, new_password: str | None = None) -> SignedIn:
+    def use_link(
+        self,
+        token: str,
+        *,
+        address: str,
+        user_agent: str,
+        new_password: str | None = None,
+        name: str | None = None,
+    ) -> SignedIn:
         """Sign in with a link, and set a password where one is given: all of it, or the link can be used again.
 
-        All other links of the account end. An invitation makes the account, named as its address is before the @.
+        All other links of the account end. An invitation makes the account, called `name`, or as its address is before
+        the @.
 
         Raises
         ------
         InvalidLinkError
             It was used, has expired, or never was.
-        WeakPasswordError
-            The new password is too weak.
+        WeakPasswordError, InvalidParameterError
+            The new password is too weak, or the name is none.
         AddressTakenError, ForbiddenError
             The invited address has an account by now, or registration was closed.
         """
         link = self.look_at_link(token)
         known = None if link.user_id is None else self.user(link.user_id)
-        password_hash = self._hash_of_strong(new_password, link.email, "" if known is None else known.name)
+        name = _tidy_name(name or link.email.partition("@")[0]) if known is None else known.name
+        password_hash = self._hash_of_strong(new_password, link.email, name)
         with self.store.exclusive("using a one-time link"):
-            link = self._use(token)
-            user = self._account_of(link)
+            user = self._account_of(self._use(token), name)
             if password_hash is not None:
                 self._write_password(user, password_hash, keeps_session=None)
             return self._begin_session(self.user(user.id), address=address, user_agent=user_agent)
@@ -662,10 +672,10 @@ class Access:
         self._audit("link.use", link.email, None, actor=link.email, kind=link.kind)
         return link
 
-    def _account_of(self, link: OneTimeLink) -> User:
+    def _account_of(self, link: OneTimeLink, name: str) -> User:
         if link.role is not None:
             self._require_registration(is_invited=True)
-            name, plan = link.email.partition("@")[0], self.settings.new_user_plan
+            plan = self.settings.new_user_plan
             return self._add_user(link.email, name, link.role, plan, by=None, actor=link.email, is_email_proven=True)
         user = None if link.user_id is None else select_user(self.store, user_id=link.user_id)
         if user is None or not user.is_active:
