@@ -102,7 +102,7 @@ async def me(caller: Asking) -> CallerShape:
     return CallerShape.of(caller)
 
 
-@router.get("/keys", summary="List API keys", responses=refusals(401, 403))
+@router.get("/keys", summary="List API keys", responses=refusals(401, 403, 422))
 def list_keys(caller: Asking, workbench: OpenWorkbench, everybody: bool = False) -> KeyListShape:
     """One's own; with `everybody`, for admins, all."""
     if everybody and caller.user.role is not Role.ADMIN:

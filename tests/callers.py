@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -51,11 +52,14 @@ def make_fake_caller(role: Role = Role.ADMIN, scopes: Iterable[Scope] = tuple(Sc
 class FakeAccess:
     """Takes any key for that of one caller; knows no sessions."""
 
+    is_key = True
+    """Whether what it takes is a key; a person is signed in otherwise."""
+
     def __init__(self, role: Role = Role.ADMIN, scopes: Iterable[Scope] = tuple(Scope)) -> None:
-        self._caller = make_fake_caller(role, scopes, key_id=new_id())
+        self._caller = make_fake_caller(role, scopes)
 
     def caller_of_key(self, key: str) -> Caller:
-        return self._caller
+        return replace(self._caller, key_id=new_id()) if self.is_key else self._caller
 
     def caller_of_token(self, token: str) -> Caller:
         raise InvalidCredentialsError("The token is not valid. Sign in again.")

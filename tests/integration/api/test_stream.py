@@ -34,6 +34,7 @@ from core.domain import Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
 from core.workbench import open_workbench
+from tests.callers import key_header
 from tests.integration.api.conftest import TINY_MODELS, client_of
 from tests.sounds import voice
 
@@ -270,7 +271,8 @@ def until(is_true: Callable[[], bool]) -> None:
 
 
 def test_stream_whose_sender_leaves_is_kept_all_the_same(server, workbench, sound):
-    with websockets.sync.client.connect(f"{server}/api/v1/stream") as socket:
+    headers = key_header(workbench)
+    with websockets.sync.client.connect(f"{server}/api/v1/stream", additional_headers=headers) as socket:
         socket.send(json.dumps(CONFIGURATION | {"store": True}))
         for frame in pieces(s16le(sound)):
             socket.send(frame)
