@@ -16,13 +16,14 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from core.access.access import Access, SignedIn
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.roles import WEBSOCKET, require_route, rule_of
 from core.config import Settings
 from core.domain import Caller
 from core.errors import CrossSiteError, InvalidCredentialsError, NotSignedInError
 from core.workbench import Workbench
 
-KEY_HEADER, SESSION_COOKIE, REFRESH_COOKIE = "x-api-key", "telepathy_session", "telepathy_refresh"
+KEY_HEADER = "x-api-key"
 KEY_PREFIX = "tel_live_"
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 

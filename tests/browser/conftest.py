@@ -141,6 +141,7 @@ def visit(browser, app):
             has_touch=size == PHONE,
         )
         context.set_default_timeout(60_000)
+        context.add_cookies(app.browser_cookies)
         begun = Visit(page=context.new_page(), app=app)
         begun.watch()
         visits.append(begun)

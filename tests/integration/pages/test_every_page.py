@@ -27,7 +27,7 @@ def test_opens_on_an_empty_store_with_a_heading_and_without_errors(open_page, pa
     app = open_page(page)
     assert not app.exception
     assert not app.error
-    assert [title.value for title in app.title] == [page.capitalize()]
+    assert [title.value for title in app.title] == [page.replace("_", " ").capitalize()]
 
 
 @pytest.mark.parametrize("page", PAGES)
