@@ -23,6 +23,11 @@ EXCLUSIVE_LOCK = 7_310_845_120_661
 BUSY_TIMEOUT_S = 15.0
 """How long SQLite waits for another writer: a hundred of their transactions on a slow disk."""
 
+_MAX_OVERFLOW = 16
+"""With the store of recordings, 88 connections of the 97 that PostgreSQL lets one process have by default."""
+
+_making_file = threading.Lock()
+"""No thread gets to SQLite before another has closed the file that it made."""
 _IS_EXCLUSIVE = "telepathy_is_exclusive"
 
 
@@ -81,7 +86,7 @@ def open_access_store(location: str | Path) -> AccessStore:
         Its schema is newer than this code, or a migration failed; the store is left as it was.
     """
     if "://" in str(location):
-        store = AccessStore(*connect_postgresql(parse_url(location)))
+        store = AccessStore(*connect_postgresql(parse_url(location), max_overflow=_MAX_OVERFLOW))
     else:
         store = _open_sqlite(Path(location))
     try:
@@ -96,8 +101,7 @@ def open_access_store(location: str | Path) -> AccessStore:
 def _open_sqlite(path: Path) -> AccessStore:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made here so that it belongs to its owner alone; SQLite gives its write-ahead log the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_private_file(path)
     except OSError as error:
         raise StoreError(f"opening {path}", error.strerror or str(error)) from error
     engine = create_engine(
@@ -115,6 +119,16 @@ def _open_sqlite(path: Path) -> AccessStore:
         engine.dispose()
         raise StoreError(f"opening {path}", reason(error)) from error
     return AccessStore(engine, str(path))
+
+
+def _make_private_file(path: Path) -> None:
+    """Make the file where there is none, its owner's alone; SQLite gives its write-ahead log the same mode.
+
+    One that is there is never opened here: closing it again would take away the locks that SQLite holds on it for this
+    whole process (https://sqlite.org/howtocorrupt.html, section 2.2), and another process would then cut its log short.
+    """
+    with _making_file, contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
