@@ -221,7 +221,7 @@ def test_api_documentation_works_without_the_internet(app):
 
 
 def post_and_stop(app: RunningApp, n_requests: int) -> list[tuple[int, dict, bool]]:
-    """Send different recordings at once and, when all are under way, SIGTERM.
+    """Send different recordings at once and, when all are under way and the first is answered, SIGTERM.
 
     Status, body and whether it came after the signal, of each; a request left without an answer raises.
     """
@@ -230,7 +230,7 @@ def post_and_stop(app: RunningApp, n_requests: int) -> list[tuple[int, dict, boo
         % voice_wav(seconds=6.0, pitch_hz=80 + number)
         for number in range(n_requests)
     ]
-    under_way, is_stopping = threading.Semaphore(0), threading.Event()
+    under_way, is_stopping, is_first_answered = threading.Semaphore(0), threading.Event(), threading.Event()
 
     def post(body: bytes) -> tuple[int, dict, bool]:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", app.port, timeout=60)) as connection:
@@ -240,12 +240,15 @@ def post_and_stop(app: RunningApp, n_requests: int) -> list[tuple[int, dict, boo
             connection.request("POST", "/api/v1/predict", body, headers)
             under_way.release()
             with connection.getresponse() as answer:
-                return answer.status, json.load(answer), is_stopping.is_set()
+                came_after = is_stopping.is_set()
+                is_first_answered.set()
+                return answer.status, json.load(answer), came_after
 
     with ThreadPoolExecutor(n_requests) as threads:
         answers = [threads.submit(post, body) for body in bodies]
         for _ in bodies:
             assert under_way.acquire(timeout=60)
+        assert is_first_answered.wait(60)
         is_stopping.set()
         app.process.send_signal(signal.SIGTERM)
         return [answer.result() for answer in answers]
