@@ -24,6 +24,7 @@ from core.access.access import Access
 from core.config import Settings, settings_of_this_machine
 from core.errors import TelepathyError
 from core.workbench import current_workbench, open_workbench, set_current_workbench
+from pages.parts.single_sign_on import StreamlitSignOn
 
 DRAIN_GRACE_S = 0.3
 """Between the signal and the end of listening: what the kernel already holds of requests is still read and refused."""
@@ -31,6 +32,7 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 draining = threading.Event()
 api = create_api(current_workbench, is_draining=draining.is_set)
+api.state.single_sign_on = StreamlitSignOn()
 
 
 @asynccontextmanager

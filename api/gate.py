@@ -30,6 +30,8 @@ from core.workbench import Workbench
 
 OPEN_FOLDERS = ("/static/",)
 OPEN_PATHS = {"/favicon.png", "/manifest.json", "/_stcore/health", "/_stcore/host-config"}
+STREAMLIT_USER_COOKIE = "_streamlit_user"
+"""What Streamlit keeps of a provider's answer."""
 SINGLE_SIGN_ON_PATHS = {"/auth/login", "/oauth2callback"}
 STREAMLIT_FOLDERS = ("/_stcore/", "/media/", "/component/", "/app/", "/auth/", "/oauth2callback")
 """What is no page: who may not have it is told so rather than led to the sign-in page."""
@@ -64,8 +66,10 @@ class Gate:
         connection = HTTPConnection(scope)
         if scope["type"] == "http":
             send = _with_page_headers(send)
+        single_sign_on = False
         try:
             workbench = self._get_workbench()
+            single_sign_on = workbench.settings.single_sign_on
             if is_open(scope["path"], workbench.settings):
                 await self._app(scope, receive, send)
                 return
@@ -74,7 +78,7 @@ class Gate:
                 raise CrossSiteError
             renewed = await self._session(connection, workbench)
         except TelepathyError as error:
-            await _refuse(connection, error)(scope, receive, send)
+            await _refuse(connection, error, single_sign_on=single_sign_on)(scope, receive, send)
             return
         if renewed is not None:
             send = _with_cookies(send, renewed, workbench.settings)
@@ -115,12 +119,14 @@ def _is_page(connection: HTTPConnection) -> bool:
     return scope["type"] == "http" and scope["method"] == "GET" and not scope["path"].startswith(STREAMLIT_FOLDERS)
 
 
-def _refuse(connection: HTTPConnection, error: TelepathyError) -> ASGIApp:
+def _refuse(connection: HTTPConnection, error: TelepathyError, *, single_sign_on: bool) -> ASGIApp:
     scope = connection.scope
     if scope["type"] == "websocket":
         return _close
     if not isinstance(error, NotSignedInError | InvalidCredentialsError) or not _is_page(connection):
         return error_response(Request(scope), error)
+    if single_sign_on and STREAMLIT_USER_COOKIE in connection.cookies:
+        return RedirectResponse("/sign-in/vouched", 303)  # who comes back from the provider
     query = scope["query_string"].decode("latin-1")
     target = scope["path"] + (f"?{query}" if query else "")
     response: Response = RedirectResponse("/sign-in" if target == "/" else f"/sign-in?next={quote(target)}", 303)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from typing import cast
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from fastapi import APIRouter
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,7 +32,7 @@ from api.access import (
     set_session_cookies,
 )
 from api.errors import kind_of
-from api.signing_in import signed_in_by_password, user_agent_of
+from api.signing_in import SingleSignOn, signed_in_by_password, user_agent_of
 from api.uploads import received_body
 from core.access.access import SignedIn
 from core.config import REPOSITORY
@@ -50,6 +51,7 @@ router = APIRouter(include_in_schema=False)
 
 PATHS = ("/sign-in", "/register", "/forgot", "/set-up", "/link", "/sign-out")
 
+NEXT_COOKIE = "telepathy_next"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; font-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -151,6 +153,46 @@ async def sign_in(request: Request, workbench: OpenWorkbench) -> Response:
     except (InvalidCredentialsError, RateLimitedError) as error:
         return await run_in_threadpool(_sign_in_page, workbench, target, email, error)
     return _signed_in(signed_in, workbench, target)
+
+
+@router.get("/sign-in/provider")
+async def ask_provider(request: Request, workbench: OpenWorkbench) -> Response:
+    """Off to the provider of single sign-on; a cookie keeps where to go afterwards."""
+    target = safe_next(request.query_params.get("next", "/"))
+    try:
+        response = RedirectResponse(_single_sign_on(request, workbench).address(), 303)
+    except InvalidCredentialsError as error:
+        return await run_in_threadpool(_sign_in_page, workbench, target, "", error)
+    response.set_cookie(NEXT_COOKIE, quote(target), max_age=600, path="/sign-in", httponly=True, samesite="lax")
+    return response
+
+
+@router.get("/sign-in/vouched")
+async def exchange(request: Request, workbench: OpenWorkbench) -> Response:
+    """What the provider vouches for becomes a session. That answer is used up, whatever comes of it."""
+    provider = _single_sign_on(request, workbench)
+    target = safe_next(unquote(request.cookies.get(NEXT_COOKIE, "/")))
+
+    def begin() -> SignedIn:
+        email, name = provider.vouched_for(request.cookies)
+        user = workbench.access.find_or_create_user(email, name)
+        return workbench.access.start_session(user, address=address_of(request), user_agent=user_agent_of(request))
+
+    try:
+        response = _signed_in(await run_in_threadpool(begin), workbench, target)
+    except (AccessError, RequestError) as error:
+        response = await run_in_threadpool(_sign_in_page, workbench, target, "", error)
+    for name in request.cookies:
+        if name.startswith(provider.cookie):
+            response.delete_cookie(name, path="/")
+    response.delete_cookie(NEXT_COOKIE, path="/sign-in")
+    return response
+
+
+def _single_sign_on(request: Request, workbench: Workbench) -> SingleSignOn:
+    if not workbench.settings.single_sign_on:
+        raise HTTPException(404)
+    return cast(SingleSignOn, request.app.state.single_sign_on)
 
 
 @router.get("/register")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, cast
 
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +24,19 @@ class SignInGuard(Protocol):
 
     def forget(self, email: str, address: str) -> None:
         """Note a right one."""
+
+
+class SingleSignOn(Protocol):
+    """Somebody else who says who people are."""
+
+    cookie: str
+    """What the cookie is called, or begins with, that carries the answer until it is exchanged for a session."""
+
+    def address(self) -> str:
+        """Where to send a browser so that it comes back vouched for."""
+
+    def vouched_for(self, cookies: Mapping[str, str]) -> tuple[str, str]:
+        """The verified e-mail address and the name in these cookies. Raises InvalidCredentialsError."""
 
 
 def guard_of(connection: HTTPConnection) -> SignInGuard | None:

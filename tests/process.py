@@ -82,11 +82,11 @@ def start(data_dir: Path, *, port: int, log: Path, settings: dict[str, object]) 
 
 @contextmanager
 def running_app(
-    data_dir: Path, *, deadline_s: float = 120.0, signs_in: bool = True, **settings: object
+    data_dir: Path, *, deadline_s: float = 120.0, signs_in: bool = True, port: int | None = None, **settings: object
 ) -> Iterator[RunningApp]:
     """The process, from ready to killed at the latest at the end of the context; `signs_in` uses the set-up link."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    port, log = free_port(), data_dir / "process.log"
+    port, log = port or free_port(), data_dir / "process.log"
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     process = start(data_dir, port=port, log=log, settings=settings)

@@ -98,6 +98,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/sign-out"): PUBLIC,
     ("POST", "/sign-out"): PUBLIC,
     ("GET", "/sign-in/assets/{name}"): PUBLIC,
+    ("GET", "/sign-in/provider"): PUBLIC,
+    ("GET", "/sign-in/vouched"): PUBLIC,
     # These are for machines that watch this one, and tell nothing of what it holds; /metrics asks for a token or
     # for a caller on this machine, /readyz gives details to admins only:
     ("GET", "/api/v1/health"): PUBLIC,

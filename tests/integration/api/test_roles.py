@@ -72,6 +72,7 @@ def test_public_routes_are_these():
         *("/healthz", "/health", "/api/v1/health", "/readyz", "/metrics"),
         *("/api", "/api/docs", "/api/docs/assets/{name}", "/api/openapi.json", "/api/asyncapi.json"),
         *("/sign-in", "/register", "/forgot", "/set-up", "/link", "/sign-out", "/sign-in/assets/{name}"),
+        *("/sign-in/provider", "/sign-in/vouched"),
         *("/api/v1/auth/token", "/api/v1/auth/refresh"),
         *("/api/v1/stream", "/ws/stream"),  # by GET they say that a WebSocket is meant
     } == PUBLIC_PATHS
