@@ -6,6 +6,7 @@ WebSockets included, so that none is open by forgetting.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -15,11 +16,13 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from api import limits
+from api.limits import limited
 from core.access.access import Access, SignedIn
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.roles import WEBSOCKET, require_route, rule_of
 from core.config import Settings
-from core.domain import Caller
+from core.domain import Caller, Scope
 from core.errors import CrossSiteError, InvalidCredentialsError, NotSignedInError
 from core.workbench import Workbench
 
@@ -40,8 +43,10 @@ def workbench_of(connection: HTTPConnection) -> Workbench:
 OpenWorkbench = Annotated[Workbench, Depends(_workbench)]
 
 
-async def require_access(connection: HTTPConnection) -> None:
-    """Find out who asks and see that they may; `scope["state"]["caller"]` is the `Caller` from then on.
+async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
+    """Find out who asks, and see that they may and that they do not ask too much, for as long as they are answered.
+
+    `scope["state"]["caller"]` is the `Caller` from then on.
 
     Raises
     ------
@@ -49,16 +54,25 @@ async def require_access(connection: HTTPConnection) -> None:
         Nobody says who asks, or not rightly.
     ForbiddenError, CrossSiteError
         They may not do this, or not from there.
+    RateLimitedError, QuotaExceededError
+        They asked too much already.
     """
     method = connection.scope.get("method", WEBSOCKET)
     path = connection.scope["route"].path
-    if rule_of(method, path).is_public:
+    rule, caller = rule_of(method, path), None
+    if rule.is_public and method in READING_METHODS:
+        yield  # what looks after the process is answered however much is asked
         return
-    caller = await find_caller(connection)
-    if caller is None:
-        raise NotSignedInError
-    require_route(caller, method, path)
-    connection.scope.setdefault("state", {})["caller"] = caller
+    if not rule.is_public:
+        caller = await find_caller(connection)
+        if caller is None:
+            raise NotSignedInError
+        require_route(caller, method, path)
+        connection.scope.setdefault("state", {})["caller"] = caller
+    workbench = workbench_of(connection)
+    costs_inference = rule.scope is Scope.PREDICT
+    async with limited(connection, caller, workbench.limits, workbench.settings, costs_inference=costs_inference):
+        yield
 
 
 async def _asking(connection: HTTPConnection) -> Caller:
@@ -84,18 +98,28 @@ async def find_caller(connection: HTTPConnection) -> Caller | None:
     headers = connection.headers
     keys, authorizations = headers.getlist(KEY_HEADER), headers.getlist("authorization")
     given = [*keys, *(_bearer(each) for each in authorizations)]
-    access = workbench_of(connection).access
     if len(set(given)) > 1:
         raise InvalidCredentialsError("Two different keys or tokens were sent at once. Send one.")
     if given:
         is_key = bool(keys) or given[0].startswith(KEY_PREFIX)
-        return await run_in_threadpool(access.caller_of_key if is_key else access.caller_of_token, given[0])
+        return await run_in_threadpool(_caller_of, connection, given[0], is_key=is_key)
     session, refresh = session_cookies(connection)
     if session is None and refresh is None:
         return None
     if connection.scope.get("method", WEBSOCKET) not in READING_METHODS:
         require_same_origin(connection)
-    return await run_in_threadpool(access.caller_of_page, session, refresh)
+    return await run_in_threadpool(access_of(connection).caller_of_page, session, refresh)
+
+
+def _caller_of(connection: HTTPConnection, given: str, *, is_key: bool) -> Caller:
+    """Whose key or token this is; an address from which many wrong ones came has to wait."""
+    workbench, address = workbench_of(connection), address_of(connection)
+    workbench.key_guard.check(address)
+    try:
+        return workbench.access.caller_of_key(given) if is_key else workbench.access.caller_of_token(given)
+    except InvalidCredentialsError:
+        workbench.key_guard.count_failure(address)
+        raise
 
 
 def _bearer(authorization: str) -> str:
@@ -164,8 +188,8 @@ def delete_session_cookies(response: Response) -> None:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """The network address that asks."""
-    return connection.client.host if connection.client is not None else ""
+    """The network address that asks, past the proxies that the settings trust."""
+    return limits.address_of(connection, workbench_of(connection).settings)
 
 
 def access_of(connection: HTTPConnection) -> Access:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import READING_METHODS
 from api.errors import HTTP_KINDS, error_response, problem, problem_response
+from api.limits import RATE_LIMIT
 from api.metrics import Metrics
 from core.errors import CrossSiteError, ShuttingDownError
 from core.identifiers import new_id
@@ -80,7 +81,7 @@ class Doorkeeper:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                for name, value in SAFE_HEADERS.items():
+                for name, value in {**SAFE_HEADERS, **scope["state"].get(RATE_LIMIT, {})}.items():
                     headers.setdefault(name, value)
             elif is_head:
                 message = {**message, "body": b""}

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench, address_of, find_caller, workbench_of
+from api.access import OpenWorkbench, find_caller, workbench_of
 from api.errors import NOT_READY, problem, problem_response
 from api.metrics import CONTENT_TYPE, Metrics
 from api.routes_predictions import PROBLEM_REFERENCE, refusals
@@ -99,7 +99,8 @@ def require_metrics_reader(request: Request, token: str) -> None:
         sent = request.headers.get("authorization", "")
         is_reader = secrets.compare_digest(sent.encode(), expected.encode())
     else:
-        is_reader = is_loopback(address_of(request)) and not FORWARDED & set(request.headers)
+        peer = request.client.host if request.client is not None else ""
+        is_reader = is_loopback(peer) and not FORWARDED & set(request.headers)
     if not is_reader:
         raise InvalidCredentialsError(
             "Metrics are read from this machine, or with the setting `metrics_token` as Authorization: Bearer."

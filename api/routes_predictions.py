@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.access import OpenWorkbench
 from api.errors import kind_of, problem
+from api.limits import body_cap_mb
 from api.schemas import (
     BatchProblem,
     BatchResult,
@@ -156,7 +157,7 @@ async def predict(
     async with received_form(
         request,
         file_field="file",
-        max_mb=settings.max_upload_mb,
+        max_mb=body_cap_mb(request, settings.max_upload_mb),
         what="The file",
         stall_s=settings.upload_stall_s,
     ) as form:
@@ -187,7 +188,7 @@ async def batch_predict(
     async with received_form(
         request,
         file_field="files",
-        max_mb=settings.max_batch_mb,
+        max_mb=body_cap_mb(request, settings.max_batch_mb),
         what="The batch",
         stall_s=settings.upload_stall_s,
     ) as form:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from api.access import access_of, address_of
+from api.access import address_of, workbench_of
 from core.access.access import SignedIn
-from core.errors import InvalidCredentialsError
-
-
-class SignInGuard(Protocol):
-    """What limits guessing, per account and per address."""
-
-    def check(self, email: str, address: str) -> None:
-        """Raise RateLimitedError when there were too many wrong passwords."""
-
-    def count_failure(self, email: str, address: str) -> None:
-        """Note a wrong password."""
-
-    def forget(self, email: str, address: str) -> None:
-        """Note a right one."""
 
 
 class SingleSignOn(Protocol):
@@ -37,11 +23,6 @@ class SingleSignOn(Protocol):
 
     def vouched_for(self, cookies: Mapping[str, str]) -> tuple[str, str]:
         """The verified e-mail address and the name in these cookies. Raises InvalidCredentialsError."""
-
-
-def guard_of(connection: HTTPConnection) -> SignInGuard | None:
-    """The guard of the application, where it has one."""
-    return cast("SignInGuard | None", getattr(connection.app.state, "sign_in_guard", None))
 
 
 def user_agent_of(connection: HTTPConnection) -> str:
@@ -63,17 +44,8 @@ async def signed_in_by_password(connection: HTTPConnection, *, email: str, passw
 
 
 def _signed_in(connection: HTTPConnection, email: str, password: str) -> SignedIn:
-    guard, address = guard_of(connection), address_of(connection)
-    if guard is not None:
-        guard.check(email, address)
-    try:
-        signed_in = access_of(connection).sign_in(
+    workbench, address = workbench_of(connection), address_of(connection)
+    with workbench.sign_in_guard.attempt(email, address):
+        return workbench.access.sign_in(
             email=email, password=password, address=address, user_agent=user_agent_of(connection)
         )
-    except InvalidCredentialsError:
-        if guard is not None:
-            guard.count_failure(email, address)
-        raise
-    if guard is not None:
-        guard.forget(email, address)
-    return signed_in

@@ -26,6 +26,8 @@ Parameters = TypeVar("Parameters", bound=BaseModel)
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 """Boundaries, part headers and form fields beside the recordings themselves."""
+MIN_BYTES_PER_S = 1000
+"""Of a body, on average, once `upload_stall_s` is over: a fifth of what the slowest mobile network carries."""
 MAX_NAME_CHARACTERS = 200
 MAX_FIELDS = 16
 MAX_FILES_PARSED = 1000
@@ -44,7 +46,8 @@ class Form:
 
 
 class _CountedBody:
-    """The ASGI `receive` of a request, which stops at `max_bytes` and at `stall_s` without a byte."""
+    """The ASGI `receive` of a request, which stops at `max_bytes`, at `stall_s` without a byte, and when bytes only
+    trickle."""
 
     def __init__(self, receive: Receive, *, max_bytes: int, too_large: TelepathyError, stall_s: float) -> None:
         self._receive = receive
@@ -52,12 +55,20 @@ class _CountedBody:
         self._too_large = too_large
         self._stall_s = stall_s
         self._n_bytes = 0
+        self._began_s: float | None = None
 
     async def __call__(self) -> Message:
+        now_s = asyncio.get_running_loop().time()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        # A sender of one byte now and then would never stall, and keep its place for days.
+        earned_s = self._began_s + self._stall_s + self._n_bytes / MIN_BYTES_PER_S - now_s
         try:
-            message = await asyncio.wait_for(self._receive(), self._stall_s)
+            message = await asyncio.wait_for(self._receive(), max(0.0, min(self._stall_s, earned_s)))
         except TimeoutError as error:
-            detail = f"Nothing arrived for {self._stall_s:g} s. Send the recording again, over a steadier connection."
+            found = f"Nothing arrived for {self._stall_s:g} s"
+            if earned_s < self._stall_s:
+                found = f"Less than {MIN_BYTES_PER_S:,} bytes a second arrived"
+            detail = f"{found}. Send the recording again, over a steadier connection."
             raise HTTPException(408, detail, {"Connection": "close"}) from error
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._max_bytes:
@@ -80,7 +91,8 @@ async def received_form(
     what
         What the body is called when it is too large.
     stall_s
-        Time without a byte after which the upload is given up.
+        Time without a byte after which the upload is given up, and after which it has to be faster than
+        `MIN_BYTES_PER_S` on average.
 
     Raises
     ------

@@ -172,6 +172,16 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonthUsage:
+    """What one user has used since the month began, in UTC."""
+
+    n_calls: int
+    """That cost inference and were answered."""
+    audio_s: float
+    """Seconds of sound judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One line of the audit log, chained to the one before by its hash."""
 

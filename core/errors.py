@@ -493,6 +493,8 @@ class RateLimitedError(AccessError):
         super().__init__(f"More than {limit}. Try again in {retry_after_s} s.")
         self.limit = limit
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
+        """How the caller's limits stand, in header fields, where they are known."""
 
 
 class QuotaExceededError(AccessError):
@@ -508,6 +510,8 @@ class QuotaExceededError(AccessError):
         self.plan = plan
         self.allowance = allowance
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
+        """How the caller's limits stand, in header fields."""
 
 
 class InvalidLinkError(AccessError):

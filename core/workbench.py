@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from core.access.access import Access
+from core.access.guards import KeyGuard, SignInGuard
+from core.access.limits import CallLimits
+from core.access.windows import Windows
 from core.config import Settings, settings_of_this_machine
 from core.domain import Emotion, LinkKind, Prediction, Quality, Recording, Source
 from core.errors import ModelError, ShuttingDownError, StoreError, TelepathyError
@@ -27,6 +30,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
@@ -72,6 +76,10 @@ class Workbench:
         self.settings = settings
         self.store = store
         self.access = access
+        windows = Windows.open(settings.redis_url)
+        self.limits = CallLimits.open(settings, windows)
+        self.sign_in_guard = SignInGuard(windows, settings)
+        self.key_guard = KeyGuard(windows, settings)
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
@@ -349,6 +357,7 @@ class Workbench:
             self._keepers.shutdown()
         self.store.close()
         self.access.close()
+        self.limits.close()
 
 
 def open_workbench(settings: Settings) -> Workbench:
@@ -360,7 +369,9 @@ def open_workbench(settings: Settings) -> Workbench:
     Raises
     ------
     StoreError
-        The store, or the folder of recordings, cannot be opened.
+        The store, the folder of recordings, or the file of secret keys, cannot be opened.
+    InvalidSettingError
+        `secret_keys` holds something else.
     MigrationError
         The store's schema is newer than this code.
     """
@@ -368,7 +379,9 @@ def open_workbench(settings: Settings) -> Workbench:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
-    recording_files = RecordingFiles(settings.recordings_location)
+    recording_files = RecordingFiles(
+        settings.recordings_location, vault=Vault.open(settings), encrypts=settings.encrypt_recordings
+    )
     store = open_store(settings.store_location)
     try:
         access = Access.open(settings)

@@ -70,9 +70,10 @@ def render() -> None:
     frame.begin()
     try:
         caller = session.caller()
-    except NotSignedInError as error:
+    except TelepathyError as error:
         refusals.show(error)
-        frame.leave()
+        if isinstance(error, NotSignedInError):
+            frame.leave()
         return
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)

@@ -1,4 +1,4 @@
-"""`python -m core.access`: accounts, API keys, the audit log and the signing key, for whoever runs this machine.
+"""`python -m core.access`: accounts, API keys, the audit log, signing and secret keys, for whoever runs this machine.
 
 Works before the first start and while the workbench runs. What a command was asked for goes to standard output and
 nothing else does; the audit log says `command line`.
@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 import typer
 
+from core.access import secret_commands
 from core.access.access import Access, is_valid_key
 from core.access.links import link_address
 from core.config import settings_of_this_machine
@@ -30,6 +31,7 @@ audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 commands.add_typer(user_commands, name="user")
 commands.add_typer(key_commands, name="key")
 commands.add_typer(audit_commands, name="audit")
+secret_commands.register(commands)
 
 Email = Annotated[str, typer.Argument(help="E-mail address of the account.")]
 KeyId = Annotated[UUID, typer.Argument(help="Id of the key, as `key list` shows it.")]

@@ -375,3 +375,15 @@ def test_import_brings_neither_numba_nor_anything_else_that_is_slow_to_load():
     code = "import core.workbench, sys; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert not set(done.stdout.split()) & {"tensorflow", "streamlit", "numba", "librosa", "sklearn", "pandas", "shap"}
+
+
+def test_recordings_are_encrypted_on_disk_when_the_settings_say_so(settings, clip):
+    with contextlib.closing(open_workbench(replace(settings, encrypt_recordings=True))) as workbench:
+        sha256 = analyse(workbench, clip).recording.sha256
+        assert workbench.recording_files.read(sha256) == clip
+        [kept] = (settings.data_dir / "recordings").glob(f"*/{sha256}")
+        assert b"RIFF" not in kept.read_bytes()
+        assert clip[1000:1032] not in kept.read_bytes()
+    with contextlib.closing(open_workbench(settings)) as workbench:
+        assert workbench.recording_files.read(sha256) == clip
+        assert analyse(workbench, clip).recording.sha256 == sha256

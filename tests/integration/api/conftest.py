@@ -10,6 +10,7 @@ from api.application import create_api
 from core.config import REPOSITORY, Settings
 from core.workbench import Workbench, open_workbench
 from tests.callers import key_header
+from tests.integration.api.fakes import NO_LIMIT, ROOMY_PLANS
 from tests.sounds import voice_wav
 
 TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
@@ -17,7 +18,15 @@ TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path, models_dir=TINY_MODELS, model="tiny", max_upload_mb=2.0, max_batch_mb=3.0)
+    return Settings(
+        data_dir=tmp_path,
+        models_dir=TINY_MODELS,
+        model="tiny",
+        max_upload_mb=2.0,
+        max_batch_mb=3.0,
+        address_limits=NO_LIMIT,
+        plans=ROOMY_PLANS,
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -11,9 +12,12 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from api.access import is_same_origin
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
+from core.access.guards import KeyGuard
+from core.access.windows import Windows
 from core.config import Settings
 from core.domain import Role, Scope
 from tests.callers import PASSWORD, key_header, make_user
+from tests.integration.api.fakes import ROOMY_PLANS
 from tests.problems import refused
 
 ME = "/api/v1/auth/me"
@@ -280,3 +284,26 @@ def test_metrics_are_for_this_machine_or_for_the_token(api, stranger, settings, 
     refused(here.get("/metrics"), 401, "invalid_credentials")
     refused(stranger.get("/metrics", headers=bearer("another")), 401, "invalid_credentials")
     assert stranger.get("/metrics", headers=bearer("a token of Prometheus")).status_code == 200
+
+
+def test_guessing_keys_is_limited_by_address(api, workbench, settings, user):
+    workbench.key_guard = KeyGuard(Windows(), replace(settings, sign_in_attempts_per_address=3))
+    key = key_header(workbench, user=user, scopes=[Scope.READ])
+    guesser, other = (TestClient(api, client=(address, 50_000)) for address in ("203.0.113.7", "203.0.113.8"))
+    for number in range(3):
+        refused(guesser.get(ME, headers={"X-API-Key": f"tel_live_{number}"}), 401, "invalid_credentials")
+    answer = guesser.get(ME, headers=key)
+    refused(answer, 429, "rate_limited")
+    assert int(answer.headers["retry-after"]) > 0
+    assert other.get(ME, headers=key).status_code == 200
+
+
+def test_limits_of_the_plan_hold_at_every_route_that_asks(api, workbench, settings, user):
+    tight = replace(ROOMY_PLANS["enterprise"], limits="2 per minute")
+    workbench.settings = replace(settings, plans=ROOMY_PLANS | {"enterprise": tight})
+    client = TestClient(api, headers=key_header(workbench, user=user, scopes=[Scope.READ]))
+    first = client.get(ME)
+    assert "r=1" in first.headers["ratelimit"]
+    client.get("/api/v1/models")
+    refused(client.get(ME), 429, "rate_limited")
+    assert client.get("/healthz").status_code == 200

@@ -105,6 +105,34 @@ def test_sender_who_stalls_is_given_up_and_holds_no_worker():
     asyncio.run(scenario())
 
 
+def test_sender_who_trickles_is_given_up():
+    """One byte well within `upload_stall_s`, again and again, on a clock that is moved by hand."""
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        passed_s, n_sent = 0.0, 0
+        real_time = loop.time
+        loop.time = lambda: real_time() + passed_s
+
+        async def trickling() -> AsyncIterator[bytes]:
+            nonlocal passed_s, n_sent
+            yield HEAD
+            while True:
+                passed_s += 5.0
+                n_sent += 1
+                yield b"x"
+
+        workbench = FakeWorkbench(Settings(upload_stall_s=30.0))
+        async with client_of(workbench) as client:
+            answer = await client.post("/api/v1/predict", content=trickling(), headers=MULTIPART)
+        assert "Less than 1,000 bytes a second arrived" in refused(answer, 408, "upload_stalled")["detail"]
+        assert answer.headers["connection"] == "close"
+        assert n_sent == 7
+        assert workbench.n_begun == 0
+
+    asyncio.run(scenario())
+
+
 def test_full_queue_answers_503_and_says_when_to_come_back():
     async def scenario():
         release = threading.Event()

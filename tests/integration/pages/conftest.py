@@ -9,7 +9,7 @@ from core.access.access import SignedIn
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY, Settings
 from core.domain import Role, User
-from core.workbench import open_workbench, set_current_workbench
+from core.workbench import current_workbench, open_workbench, set_current_workbench
 from pages.parts import session
 from tests.bundles import TINY
 from tests.callers import make_user
@@ -37,8 +37,9 @@ def sign_in(workbench, monkeypatch):
     """Signs somebody of a role in, in the browser of this test; gives who."""
 
     def sign_in_as(role: Role, user: User | None = None) -> SignedIn:
-        user = user or make_user(workbench, role)
-        signed_in = workbench.access.start_session(user, address="127.0.0.1", user_agent="a test")
+        opened = current_workbench()
+        user = user or make_user(opened, role)
+        signed_in = opened.access.start_session(user, address="127.0.0.1", user_agent="a test")
         cookies = {SESSION_COOKIE: signed_in.access_token, REFRESH_COOKIE: signed_in.refresh_token}
         monkeypatch.setattr(session, "_cookie", cookies.get)
         return signed_in

@@ -20,11 +20,14 @@ def told(app) -> str:
 def test_each_role_opens_its_pages_and_no_other(open_page, sign_in, role, workbench):
     sign_in(role)
     for page in ("account", "people", "explore"):
-        app = open_page(page)
-        assert not app.exception
-        titles = [title.value for title in app.title]
-        assert (titles == [page.capitalize()]) == may_open(role, page), page
-    assert set(PAGES) >= {"account", "people"}
+        assert page in PAGES
+        if may_open(role, page):
+            app = open_page(page)
+            assert not app.exception
+            assert [title.value for title in app.title] == [page.capitalize()]
+        else:
+            with pytest.raises(ValueError, match="Could not find a navigation page"):
+                open_page(page)
 
 
 def test_nobody_signed_in_sees_nothing(open_page, monkeypatch):
