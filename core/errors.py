@@ -37,6 +37,7 @@ TelepathyError
     NotSignedInError               nobody has said who is asking
     InvalidCredentialsError        key, token or password are not right
     ForbiddenError                 known, but not allowed to do this
+      CrossSiteError                 a page of another site sent this from somebody's browser
     RateLimitedError               too many calls in too short a time
     QuotaExceededError             the plan's allowance for this month is used up
     InvalidLinkError               a one-time link was used, has expired, or never was
@@ -469,6 +470,18 @@ class ForbiddenError(AccessError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
+
+
+class CrossSiteError(ForbiddenError):
+    """A page of another site sent this from somebody's browser."""
+
+    code = "cross_site_request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A page of another site sent this from a browser. Send it from a page of this site, or from a program "
+            "with an API key."
+        )
 
 
 class RateLimitedError(AccessError):

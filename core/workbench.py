@@ -16,9 +16,20 @@ from uuid import UUID
 
 import structlog
 
+from core.access.access import Access
+from core.access.guards import KeyGuard, SignInGuard
+from core.access.limits import CallLimits
+from core.access.windows import Windows
 from core.config import Settings, settings_of_this_machine
-from core.domain import PROCESS, Emotion, Prediction, Quality, Reader, Recording, Source
-from core.errors import ForbiddenError, ModelError, ShuttingDownError, StoreError, UnknownRecordingError
+from core.domain import PROCESS, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
+from core.errors import (
+    ForbiddenError,
+    ModelError,
+    ShuttingDownError,
+    StoreError,
+    TelepathyError,
+    UnknownRecordingError,
+)
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.identifiers import new_id
@@ -69,15 +80,22 @@ class ReadinessCheck:
 class Workbench:
     """Everything a process needs to answer. Safe to share between threads; close it once, at the end."""
 
-    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles) -> None:
+    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles, access: Access) -> None:
         self.settings = settings
         self.store = store
+        self.access = access
+        windows = Windows.open(settings.redis_url)
+        self.limits = CallLimits.open(settings, windows)
+        self.sign_in_guard = SignInGuard(windows, settings)
+        self.key_guard = KeyGuard(windows, settings)
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
+        self.mail_link: Callable[[LinkKind, str, str], None] | None = None
+        """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -395,10 +413,12 @@ class Workbench:
         if is_drained:
             self._keepers.shutdown()
         self.store.close()
+        self.access.close()
+        self.limits.close()
 
 
 def open_workbench(settings: Settings) -> Workbench:
-    """Open store and recordings, and load the model of the settings where there is one.
+    """Open store, accounts and recordings, and load the model of the settings where there is one.
 
     Without a usable model the workbench opens all the same: pages can say what to do, stored answers can be read, and
     the model is looked for again whenever one is asked for.
@@ -419,7 +439,13 @@ def open_workbench(settings: Settings) -> Workbench:
     recording_files = RecordingFiles(
         settings.recordings_location, vault=Vault.open(settings), encrypts=settings.encrypt_recordings
     )
-    workbench = Workbench(settings, open_store(settings.store_location), recording_files)
+    store = open_store(settings.store_location)
+    try:
+        access = Access.open(settings)
+    except TelepathyError:
+        store.close()
+        raise
+    workbench = Workbench(settings, store, recording_files, access)
     try:
         workbench.recogniser()
     except ModelError as error:

@@ -23,6 +23,9 @@ EXCLUSIVE_LOCK = 7_310_845_120_661
 BUSY_TIMEOUT_S = 15.0
 """How long SQLite waits for another writer: a hundred of their transactions on a slow disk."""
 
+_MAX_OVERFLOW = 16
+"""With the store of recordings, 88 connections of the 97 that PostgreSQL lets one process have by default."""
+
 _making_file = threading.Lock()
 """No thread gets to SQLite before another has closed the file that it made."""
 _IS_EXCLUSIVE = "telepathy_is_exclusive"
@@ -83,7 +86,7 @@ def open_access_store(location: str | Path) -> AccessStore:
         Its schema is newer than this code, or a migration failed; the store is left as it was.
     """
     if "://" in str(location):
-        store = AccessStore(*connect_postgresql(parse_url(location)))
+        store = AccessStore(*connect_postgresql(parse_url(location), max_overflow=_MAX_OVERFLOW))
     else:
         store = _open_sqlite(Path(location))
     try:

@@ -228,9 +228,14 @@ def _open_postgresql(url: URL) -> Store:
     return Store(engine, None, name)
 
 
-def connect_postgresql(url: URL) -> tuple[Engine, str]:
-    """An engine whose server has answered, and its name without password. Raises StoreError."""
-    engine = create_engine(url, pool_size=8, max_overflow=56, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+def connect_postgresql(url: URL, *, max_overflow: int = 56) -> tuple[Engine, str]:
+    """An engine whose server has answered, and its name without password; up to 8 + `max_overflow` connections.
+
+    Raises StoreError.
+    """
+    engine = create_engine(
+        url, pool_size=8, max_overflow=max_overflow, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+    )
     name = url.render_as_string(hide_password=True)
     try:
         with engine.connect():

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY
-from core.domain import NOBODY, PROCESS, ModelCard, Prediction, Reader, Recording, Source
-from core.errors import BusyError, TelepathyError, UnknownPredictionError, UnknownRecordingError
+from core.domain import Caller, ModelCard, Prediction, Reader, Recording, Source
+from core.errors import BusyError, NotSignedInError, TelepathyError, UnknownPredictionError, UnknownRecordingError
 from core.features.audio import DecodeLimits, decode
 from core.features.overview import Overview, overview
 from core.inbox import Outcome, Pending, Upload, receive
@@ -37,14 +38,41 @@ def workbench() -> Workbench:
     return current_workbench()
 
 
+def caller() -> Caller:
+    """Who is signed in, as the store knows them now: an ended session or a disabled account is noticed on every run.
+
+    Raises
+    ------
+    NotSignedInError
+        Nobody is, or no longer.
+    """
+    found = workbench().access.caller_of_page(_cookie(SESSION_COOKIE), _cookie(REFRESH_COOKIE))
+    if found is None:
+        raise NotSignedInError
+    return found
+
+
+def keep_to(caller: Caller) -> None:
+    """Forget what this page knows of somebody else: a browser that connects anew may have changed hands meanwhile."""
+    if st.session_state.get("navigation_user") != caller.user.id:
+        if "navigation_user" in st.session_state:
+            st.session_state.clear()
+        st.session_state["navigation_user"] = caller.user.id
+
+
 def reader() -> Reader:
-    """Whose eyes this session asks the store with."""
-    return PROCESS
+    """Whose eyes this page asks the store with."""
+    return caller().reader
 
 
 def owner() -> UUID:
-    """Whose the recordings of this session are."""
-    return NOBODY
+    """Whose the recordings of this page are."""
+    return caller().user.id
+
+
+def _cookie(name: str) -> str | None:
+    """What the browser said when it opened this page; the session may have been renewed since."""
+    return st.context.cookies.get(name)
 
 
 def zone() -> tzinfo:

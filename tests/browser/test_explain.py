@@ -34,7 +34,9 @@ def app(tmp_path_factory, chromium_path):
 
 @pytest.fixture(scope="module")
 def prediction_id(app):
-    answer = httpx2.post(f"{app.url}/api/v1/predict", files={"file": ("seed.wav", CLIP)}, timeout=60)
+    answer = httpx2.post(
+        f"{app.url}/api/v1/predict", files={"file": ("seed.wav", CLIP)}, headers=app.headers, timeout=60
+    )
     return answer.json()["prediction"]["id"] if "prediction" in answer.json() else answer.json()["id"]
 
 

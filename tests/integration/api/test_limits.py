@@ -12,6 +12,7 @@ import pytest
 
 from api.application import create_api
 from core.config import Settings
+from tests.callers import ANY_KEY
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -23,7 +24,7 @@ BLOCK = bytes(64 * 1024)
 
 def client_of(workbench: FakeWorkbench, **options) -> httpx2.AsyncClient:
     api = create_api(lambda: workbench, **options)
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver", headers=ANY_KEY)
 
 
 class Blocks:
@@ -212,7 +213,7 @@ def test_request_cancelled_past_the_deadline_is_told_so():
             "path": "/api/v1/predict",
             "raw_path": b"/api/v1/predict",
             "query_string": b"",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+            "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"x-api-key", b"tel_live_anything")],
         }
 
         async def receive():
