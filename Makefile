@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help run setup test check fix model clean
+.PHONY: help run setup test check fix audit model clean
 
 help:  ## Say what can be done here
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ check: $(READY)  ## Lint, format check and types, then the tests
 fix: $(READY)  ## Format and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+audit: $(READY)  ## Look up known vulnerabilities of everything that is pinned (asks PyPI)
+	$(BIN)/pip-audit --requirement requirements.txt --strict
 
 model: $(READY)  ## Make the committed model from ../shared/corpora; goes on where it stopped
 	$(BIN)/python -m training train

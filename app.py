@@ -9,18 +9,26 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
 import streamlit as st
 import structlog
 import uvicorn
+from starlette.middleware import Middleware
 
-from api.application import create_api, routes_of
+from api.application import create_api, is_of_the_api, routes_of
+from api.gate import Gate
 from api.middleware import READ_OUT_S
-from core.config import settings_of_this_machine
+from core.access.access import Access
+from core.access.links import link_address
+from core.access_mails import invitation_mail, password_reset_mail
+from core.config import Settings, settings_of_this_machine
+from core.domain import LinkKind
 from core.errors import TelepathyError
-from core.workbench import current_workbench, open_workbench, set_current_workbench
+from core.workbench import Workbench, current_workbench, open_workbench, set_current_workbench
+from pages.parts.single_sign_on import StreamlitSignOn
 
 DRAIN_GRACE_S = 0.3
 """Between the signal and the end of listening: what the kernel already holds of requests is still read and refused."""
@@ -28,6 +36,7 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 draining = threading.Event()
 api = create_api(current_workbench, is_draining=draining.is_set)
+api.state.single_sign_on = StreamlitSignOn()
 
 
 @asynccontextmanager
@@ -42,6 +51,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.on_analysis = api.state.metrics.observe_analysis
     set_current_workbench(workbench)
     workbench.alerts.start()
+    if workbench.mailer.is_configured:
+        workbench.mail_link = partial(mail_link, workbench)
+    await asyncio.to_thread(tell_set_up_link, workbench.access, settings)
     drain_when_told_to_stop(settings.shutdown_deadline_s)
     try:
         yield
@@ -50,6 +62,30 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
             await asyncio.wait(api.state.open_requests, timeout=2 * READ_OUT_S)
         # It stays the current one: a page that still runs finds it closed rather than opening another.
         await asyncio.to_thread(workbench.close)
+
+
+def mail_link(workbench: Workbench, kind: LinkKind, email: str, token: str) -> None:
+    """Send a one-time link by mail, in the background."""
+    settings = workbench.settings
+    link = link_address(settings, kind, token, port=st.get_option("server.port"))
+    if kind is LinkKind.INVITATION:
+        mail = invitation_mail(to=email, link=link, invited_by="An admin", hours=settings.link_hours)
+    else:
+        mail = password_reset_mail(to=email, link=link, hours=settings.link_hours)
+    workbench.mail(mail)
+
+
+def tell_set_up_link(access: Access, settings: Settings) -> None:
+    """While no admin has a password, print a link that opens the workbench signed in. It works once."""
+    token = None if access.is_set_up() else access.set_up_link()
+    if token is None:
+        return
+    url = settings.public_url.rstrip("/") or f"http://localhost:{st.get_option('server.port')}"
+    sys.stdout.write(
+        "\n  Open Telepathy for the first time, signed in as its admin, by this link. "
+        f"It works once, within {settings.link_hours:g} hours:\n\n  {url}/set-up?token={token}\n\n"
+    )
+    sys.stdout.flush()
 
 
 def refuse_to_start(error: TelepathyError) -> NoReturn:
@@ -101,4 +137,9 @@ def log_to_stderr(level: str) -> None:
     )
 
 
-app = st.App("pages/navigation.py", routes=routes_of(api), lifespan=lifespan)
+app = st.App(
+    "pages/navigation.py",
+    routes=routes_of(api),
+    middleware=[Middleware(Gate, get_workbench=current_workbench, is_of_the_api=is_of_the_api)],
+    lifespan=lifespan,
+)

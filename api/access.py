@@ -1,31 +1,212 @@
-"""What every route needs of the process and of its caller: the workbench, opened once, and whose eyes it asks with."""
+"""Who asks, and what every route needs of the process.
+
+One dependency of the whole application, `require_access`, looks every route up in the table of `core.access.roles`,
+WebSockets included, so that none is open by forgetting.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, cast
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Depends
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
-from core.domain import NOBODY, PROCESS, Reader
+from api import limits
+from api.limits import limited
+from core.access.access import Access, SignedIn
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
+from core.access.roles import WEBSOCKET, require_route, rule_of
+from core.config import Settings
+from core.domain import Caller, Reader, Scope
+from core.errors import CrossSiteError, InvalidCredentialsError, NotSignedInError
 from core.workbench import Workbench
+
+KEY_HEADER = "x-api-key"
+KEY_PREFIX = "tel_live_"
+READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 async def _workbench(connection: HTTPConnection) -> Workbench:
+    return workbench_of(connection)
+
+
+def workbench_of(connection: HTTPConnection) -> Workbench:
+    """The workbench behind the application that `connection` reached."""
     return cast(Workbench, connection.app.state.get_workbench())
 
 
-async def _reader() -> Reader:
-    return PROCESS
-
-
-async def _owner() -> UUID:
-    return NOBODY
-
-
 OpenWorkbench = Annotated[Workbench, Depends(_workbench)]
-ReaderOf = Annotated[Reader, Depends(_reader)]
+
+
+async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
+    """Find out who asks, and see that they may and that they do not ask too much, for as long as they are answered.
+
+    `scope["state"]["caller"]` is the `Caller` from then on.
+
+    Raises
+    ------
+    NotSignedInError, InvalidCredentialsError
+        Nobody says who asks, or not rightly.
+    ForbiddenError, CrossSiteError
+        They may not do this, or not from there.
+    RateLimitedError, QuotaExceededError
+        They asked too much already.
+    """
+    method = connection.scope.get("method", WEBSOCKET)
+    path = connection.scope["route"].path
+    rule, caller = rule_of(method, path), None
+    if rule.is_public and method in READING_METHODS:
+        yield  # what looks after the process is answered however much is asked
+        return
+    if not rule.is_public:
+        caller = await find_caller(connection)
+        if caller is None:
+            raise NotSignedInError
+        require_route(caller, method, path)
+        connection.scope.setdefault("state", {})["caller"] = caller
+    workbench = workbench_of(connection)
+    costs_inference = rule.scope is Scope.PREDICT
+    async with limited(connection, caller, workbench.limits, workbench.settings, costs_inference=costs_inference):
+        yield
+
+
+async def _asking(connection: HTTPConnection) -> Caller:
+    return cast(Caller, connection.scope["state"]["caller"])
+
+
+Asking = Annotated[Caller, Depends(_asking)]
+"""Who asks, on every route that is not public."""
+
+
+async def reader_of(asking: Asking) -> Reader:
+    return asking.reader
+
+
+async def owner_of(asking: Asking) -> UUID:
+    return asking.user.id
+
+
+ReaderOf = Annotated[Reader, Depends(reader_of)]
 """Whose eyes the store is asked with."""
-OwnerOf = Annotated[UUID, Depends(_owner)]
+OwnerOf = Annotated[UUID, Depends(owner_of)]
 """Whose the recordings are that this caller sends."""
+
+
+async def find_caller(connection: HTTPConnection) -> Caller | None:
+    """Who asks: by key, by token, or by the cookies of a browser; None when nothing says.
+
+    A browser sends its cookies with everything, so a key or token beside them counts alone.
+
+    Raises
+    ------
+    InvalidCredentialsError
+        Key or token is not right, no longer, or there are two.
+    CrossSiteError
+        Cookies came with a request that a page of another site may have made.
+    """
+    headers = connection.headers
+    keys, authorizations = headers.getlist(KEY_HEADER), headers.getlist("authorization")
+    given = [*keys, *(_bearer(each) for each in authorizations)]
+    if len(set(given)) > 1:
+        raise InvalidCredentialsError("Two different keys or tokens were sent at once. Send one.")
+    if given:
+        is_key = bool(keys) or given[0].startswith(KEY_PREFIX)
+        return await run_in_threadpool(_caller_of, connection, given[0], is_key=is_key)
+    session, refresh = session_cookies(connection)
+    if session is None and refresh is None:
+        return None
+    if connection.scope.get("method", WEBSOCKET) not in READING_METHODS:
+        require_same_origin(connection)
+    return await run_in_threadpool(access_of(connection).caller_of_page, session, refresh)
+
+
+def _caller_of(connection: HTTPConnection, given: str, *, is_key: bool) -> Caller:
+    """Whose key or token this is; an address from which many wrong ones came has to wait."""
+    workbench, address = workbench_of(connection), address_of(connection)
+    workbench.key_guard.check(address)
+    try:
+        return workbench.access.caller_of_key(given) if is_key else workbench.access.caller_of_token(given)
+    except InvalidCredentialsError:
+        workbench.key_guard.count_failure(address)
+        raise
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise InvalidCredentialsError("The header Authorization must be the word Bearer and a token.")
+    return token.strip()
+
+
+def session_cookies(connection: HTTPConnection) -> tuple[str | None, str | None]:
+    """The signed token and the refresh token that a browser holds."""
+    cookies = connection.cookies
+    return cookies.get(SESSION_COOKIE) or None, cookies.get(REFRESH_COOKIE) or None
+
+
+def require_same_origin(connection: HTTPConnection) -> None:
+    """See that a page of this process sent this.
+
+    Browsers send cookies along whoever makes them send; they also say who that was: by `Sec-Fetch-Site` over https and
+    on localhost, by `Origin` with every request that may change something, and with every WebSocket.
+
+    Raises
+    ------
+    CrossSiteError
+        It came from elsewhere, or nothing says where from.
+    """
+    if not is_same_origin(connection.headers, workbench_of(connection).settings):
+        raise CrossSiteError
+
+
+def is_same_origin(headers: Headers, settings: Settings) -> bool:
+    """Whether a page of this process sent this."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site != "same-origin":
+        return False
+    if origin is None:
+        return site is not None
+    return _host_of(origin) in {headers.get("host", ""), _host_of(settings.public_url)} - {""}
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
+def set_session_cookies(response: Response, signed_in: SignedIn, settings: Settings) -> None:
+    """Have the browser keep a session: out of reach of scripts, not sent along by other sites' requests."""
+    for name, value in ((SESSION_COOKIE, signed_in.access_token), (REFRESH_COOKIE, signed_in.refresh_token)):
+        response.set_cookie(
+            name,
+            value,
+            expires=signed_in.session_expires_at,
+            path="/",
+            secure=settings.public_url.startswith("https:"),
+            httponly=True,
+            samesite="lax",
+        )
+
+
+def delete_session_cookies(response: Response) -> None:
+    """Have the browser forget its session."""
+    for name in (SESSION_COOKIE, REFRESH_COOKIE):
+        response.delete_cookie(name, path="/", httponly=True, samesite="lax")
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The network address that asks, past the proxies that the settings trust."""
+    return limits.address_of(connection, workbench_of(connection).settings)
+
+
+def access_of(connection: HTTPConnection) -> Access:
+    """The accounts of the process."""
+    return workbench_of(connection).access

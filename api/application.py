@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
+    routes_auth,
     routes_documentation,
     routes_explanations,
     routes_health,
     routes_models,
     routes_predictions,
     routes_recordings,
+    routes_sign_in,
     routes_stream,
 )
+from api.access import require_access
 from api.errors import add_error_answers
 from api.metrics import Metrics
 from api.middleware import Doorkeeper
+from api.routes_predictions import refusals
 from api.schemas import Problem
 from core import __version__
+from core.access.roles import EVERYBODY, rule_of
+from core.domain import Role
 from core.workbench import Workbench
 
 ALIASES: Mapping[str, tuple[Callable[..., Any], str]] = {
@@ -37,7 +43,9 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 DESCRIPTION = """
 Send a recording of speech, learn which of eight emotions it carries, how sure that is, and how good the recording was.
 
-    curl -F file=@clip.wav http://localhost:8501/api/v1/predict
+    curl -H "X-API-Key: $KEY" -F file=@clip.wav http://localhost:8501/api/v1/predict
+
+Send an API key as `X-API-Key`, or a token as `Authorization: Bearer`; the page Account makes keys.
 
 Refusals are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries an `X-Request-ID`.
 """
@@ -54,6 +62,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(require_access)],
     )
     api.state.get_workbench = get_workbench
     api.state.metrics = metrics
@@ -64,6 +73,8 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_explanations,
         routes_recordings,
         routes_models,
+        routes_auth,
+        routes_sign_in,
         routes_health,
         routes_documentation,
         routes_stream,
@@ -89,11 +100,46 @@ def _openapi(api: FastAPI) -> dict[str, object]:
             schemas.pop(name, None)
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {Problem.__name__: problem}
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        _say_who_may(document)
         api.openapi_schema = document
     return api.openapi_schema
 
 
+SECURITY_SCHEMES = {
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A key from the page Account, or from `POST /api/v1/keys`.",
+    },
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "From `POST /api/v1/auth/token`; an API key is taken here too.",
+    },
+}
+
+
+def _say_who_may(document: dict[str, Any]) -> None:
+    """Tell of every operation, from the one table, what it asks for."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            rule = rule_of(method.upper(), path)
+            if rule.is_public:
+                operation["security"] = []
+                continue
+            operation["security"] = [{"token": []}] if rule.needs_person else [{"key": []}, {"token": []}]
+            who = "everybody" if rule.roles == EVERYBODY else ", ".join(role for role in Role if role in rule.roles)
+            scope = "" if rule.scope is None else f" A key needs the scope `{rule.scope}`."
+            operation["description"] = f"{operation.get('description', '')}\n\nOpen to {who}.{scope}".strip()
+            for status, answer in refusals(401, 403).items():
+                operation["responses"].setdefault(str(status), answer)
+
+
 TAGS = [
+    {"name": "access", "description": "Tokens, and keys for programs."},
     {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
@@ -105,8 +151,18 @@ TAGS = [
 def routes_of(api: FastAPI) -> list[BaseRoute]:
     """What to register in the application around `api`, so that all its addresses lead to it."""
     whole = _WholePath(api)
-    http = [Route(path, whole) for path in ("/api", *PROBES, *ALIASES, routes_stream.ALIAS)]
-    return [Mount("/api", app=whole), WebSocketRoute(routes_stream.ALIAS, whole), *http]
+    http = [Route(path, whole) for path in ROOT_PATHS]
+    sign_in_files = Mount("/sign-in", app=whole)
+    return [Mount("/api", app=whole), WebSocketRoute(routes_stream.ALIAS, whole), *http, sign_in_files]
+
+
+ROOT_PATHS = ("/api", *PROBES, *ALIASES, routes_stream.ALIAS, *routes_sign_in.PATHS)
+"""The addresses of the API outside /api."""
+
+
+def is_of_the_api(path: str) -> bool:
+    """Whether a path of the process leads to the API."""
+    return path in ROOT_PATHS or path.startswith(("/api/", "/sign-in/"))
 
 
 class _WholePath:

@@ -74,6 +74,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.NotSignedInError, 401, "Who asks is not known"),
         _of(errors.InvalidCredentialsError, 401, "Not the right credentials"),
         _of(errors.ForbiddenError, 403, "Not allowed"),
+        _of(errors.CrossSiteError, 403, "Requests from other sites are refused"),
         _of(errors.RateLimitedError, 429, "Too many calls"),
         _of(errors.QuotaExceededError, 429, "The month's allowance is used up"),
         _of(errors.InvalidLinkError, 403, "The link is not valid"),
@@ -97,7 +98,6 @@ HTTP_KINDS: Mapping[int, ProblemKind] = {
     kind.status: kind
     for kind in (
         ProblemKind(status=400, code="bad_request", title="The request cannot be read"),
-        ProblemKind(status=403, code="cross_site_request", title="Requests from other sites are refused"),
         ProblemKind(status=404, code="not_found", title="Nothing at this address"),
         ProblemKind(status=405, code="method_not_allowed", title="Not with this method"),
         ProblemKind(status=408, code="upload_stalled", title="The upload stalled"),
@@ -147,6 +147,8 @@ def error_response(request: Request, error: errors.TelepathyError) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     elif kind.status >= 500:
         log.error("request failed", code=kind.code, detail=str(error), exc_info=error)
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="telepathy"'
     if isinstance(error, errors.ShuttingDownError | errors.UploadTooLargeError):
         headers["Connection"] = "close"  # the rest of a body that nobody wants would have to be read otherwise
     return problem_response(request, problem(kind, str(error), instance=request.scope["path"]), headers)
@@ -184,6 +186,8 @@ def _invalid_parameter(
 ) -> errors.InvalidParameterError:
     """pydantic's finding in the words of Telepathy: what was found, and what it must be."""
     name = ".".join(part for part in location if isinstance(part, str) and part not in {"query", "body", "path"})
+    if any(secret in name for secret in ("password", "token")):
+        value = "a secret"
     if kind == "missing":
         return errors.InvalidParameterError(name, "missing", "given")
     if kind == "extra_forbidden":

@@ -14,10 +14,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access import READING_METHODS
 from api.errors import HTTP_KINDS, error_response, problem, problem_response
+from api.limits import RATE_LIMIT
 from api.metrics import Metrics
 from api.usage import note_request
-from core.errors import ShuttingDownError
+from core.errors import CrossSiteError, ShuttingDownError
 from core.identifiers import new_id
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -30,7 +32,6 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Sent unless the answer brings its own value."""
-READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 READ_OUT_S = 0.5
 """How long the rest of a refused body is awaited, so that the refusal arrives."""
 DISCONNECTED = 499
@@ -82,7 +83,7 @@ class Doorkeeper:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                for name, value in SAFE_HEADERS.items():
+                for name, value in {**SAFE_HEADERS, **scope["state"].get(RATE_LIMIT, {})}.items():
                     headers.setdefault(name, value)
             elif is_head:
                 message = {**message, "body": b""}
@@ -133,8 +134,7 @@ class Doorkeeper:
             await _read_out(receive)
             app = error_response(request, ShuttingDownError())
         elif request.method not in READING_METHODS and request.headers.get("sec-fetch-site") == "cross-site":
-            detail = "A page of another site sent this from a browser. Send it from a program, or from this site."
-            app = problem_response(request, problem(HTTP_KINDS[403], detail, instance=request.scope["path"]))
+            app = error_response(request, CrossSiteError())
         await app(request.scope, receive, send)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from api.access import OpenWorkbench
+from api.limits import body_cap_mb
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
 from api.uploads import form_schema, merged, received_form
@@ -66,7 +67,7 @@ async def explain(
     async with received_form(
         request,
         file_field="file",
-        max_mb=settings.max_upload_mb,
+        max_mb=body_cap_mb(request, settings.max_upload_mb),
         what="The file",
         stall_s=settings.upload_stall_s,
     ) as form:

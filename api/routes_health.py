@@ -6,22 +6,27 @@ import hmac
 import ipaddress
 from typing import Any
 
+import structlog
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench
+from api.access import OpenWorkbench, find_caller, workbench_of
 from api.errors import NOT_READY, problem, problem_response
 from api.metrics import CONTENT_TYPE, Metrics
 from api.routes_predictions import PROBLEM_REFERENCE
 from api.schemas import HealthShape, ReadinessCheck, ReadinessShape
 from core import __version__
+from core.domain import Caller, Role, Scope
 from core.errors import ForbiddenError, InvalidCredentialsError, TelepathyError
 
 router = APIRouter(tags=["health"])
 
 PROBLEM_CONTENT: dict[str, Any] = {"application/problem+json": {"schema": PROBLEM_REFERENCE}}
+
+log = structlog.get_logger(__name__)
+
 NOT_READY_ANSWER: dict[int | str, dict[str, Any]] = {
     503: {
         "description": "Something is missing; `checks` tells what.",
@@ -38,19 +43,40 @@ async def health() -> HealthShape:
 
 
 @router.get(
-    "/readyz", summary="Whether the process can work", response_model=ReadinessShape, responses=NOT_READY_ANSWER
+    "/readyz",
+    summary="Whether the process can work",
+    response_model=ReadinessShape,
+    response_model_exclude_none=True,
+    responses=NOT_READY_ANSWER,
 )
 async def readiness(request: Request, workbench: OpenWorkbench) -> ReadinessShape | Response:
-    """Looks at model, store and disk: send work elsewhere while this fails."""
+    """Looks at model, store and disk: send work elsewhere while this fails.
+
+    Everybody learns which of them fails; why, which may name a path, admins learn and the log.
+    """
+    caller = await find_caller(request)
+    is_told_all = caller is not None and may_read_details(caller)
+    found = await run_in_threadpool(workbench.readiness)
     checks = [
-        ReadinessCheck(name=check.name, ok=check.ok, sentence=check.sentence)
-        for check in await run_in_threadpool(workbench.readiness)
+        ReadinessCheck(name=check.name, ok=check.ok, sentence=check.sentence if is_told_all else None)
+        for check in found
     ]
-    failed = [check.sentence for check in checks if not check.ok]
+    failed = [check for check in found if not check.ok]
     if not failed:
         return ReadinessShape(status="ready", checks=checks)
-    body = problem(NOT_READY, " ".join(failed), instance=request.scope["path"])
+    for check in failed:
+        log.warning("not ready", check=check.name, reason=check.sentence)
+    missing = ", ".join(check.name for check in failed)
+    detail = f"Missing or failing: {missing}. The log says why, and so does this address to an admin."
+    if is_told_all:
+        detail = " ".join(check.sentence for check in failed)
+    body = problem(NOT_READY, detail, instance=request.scope["path"])
     return problem_response(request, body.model_copy(update={"checks": checks}))
+
+
+def may_read_details(caller: Caller) -> bool:
+    """Whether `caller` may read what an operator reads."""
+    return caller.user.role is Role.ADMIN and Scope.ADMIN in caller.scopes
 
 
 @router.get(
@@ -70,7 +96,7 @@ async def read_metrics(request: Request) -> Response:
     """
     metrics: Metrics = request.app.state.metrics
     try:
-        workbench = request.app.state.get_workbench()
+        workbench = workbench_of(request)
     except TelepathyError:
         workbench = None
     require_metrics_reader(request, "" if workbench is None else workbench.settings.metrics_token)

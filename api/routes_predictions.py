@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.access import OpenWorkbench, OwnerOf, ReaderOf
 from api.errors import kind_of, problem
+from api.limits import body_cap_mb
 from api.schemas import (
     BatchProblem,
     BatchResult,
@@ -108,13 +109,15 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 PROBLEM_REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 _REFUSALS = {
-    400: "The body cannot be read as a form.",
-    403: "It is somebody else's.",
+    400: "The body cannot be read.",
+    401: "Nobody says who asks, or not rightly.",
+    403: "Known, but not allowed to do this; `code` tells why.",
     404: "There is no such thing.",
     408: "The upload stalled.",
     413: "The upload is too large.",
-    415: "The body is no multipart form, or the file no recording.",
+    415: "The body is of another type than stated here, or the file no recording.",
     422: "A parameter is out of place, or the recording cannot be used; `code` tells which.",
+    429: "Too many calls, or the month's allowance is used up; `Retry-After` says how long to wait.",
     503: "Too much to do (`busy`, with Retry-After), shutting down, or the store or model cannot answer.",
 }
 
@@ -156,7 +159,7 @@ async def predict(
     async with received_form(
         request,
         file_field="file",
-        max_mb=settings.max_upload_mb,
+        max_mb=body_cap_mb(request, settings.max_upload_mb),
         what="The file",
         stall_s=settings.upload_stall_s,
     ) as form:
@@ -188,7 +191,7 @@ async def batch_predict(
     async with received_form(
         request,
         file_field="files",
-        max_mb=settings.max_batch_mb,
+        max_mb=body_cap_mb(request, settings.max_batch_mb),
         what="The batch",
         stall_s=settings.upload_stall_s,
     ) as form:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.access import OwnerOf
+from api.access import OwnerOf, is_same_origin
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
 from api.usage import Listening, noting_stream
@@ -64,11 +63,11 @@ async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
 
 
 async def _answer(websocket: WebSocket, listening: Listening, owner: UUID) -> None:
-    if not _is_same_origin(websocket):
-        listening.close_code = REFUSED_FOR_ORIGIN
-        await websocket.close(REFUSED_FOR_ORIGIN)
-        return
     workbench = cast(Workbench, websocket.app.state.get_workbench())
+    if "origin" in websocket.headers and not is_same_origin(websocket.headers, workbench.settings):
+        listening.close_code = REFUSED_FOR_ORIGIN
+        await websocket.close(REFUSED_FOR_ORIGIN)  # whoever it is: no other site's page may listen through a browser
+        return
     seats = cast(StreamSeats, websocket.app.state.stream_seats)
     settings = workbench.settings
     await websocket.accept()
@@ -107,9 +106,3 @@ async def not_by_http(request: Request) -> None:
 @router.get("/api/asyncapi.json", include_in_schema=False)
 async def document() -> dict[str, Any]:
     return asyncapi_document()
-
-
-def _is_same_origin(websocket: WebSocket) -> bool:
-    """Browsers let any site open a WebSocket to any other and send cookies along; they do say which site it is."""
-    origin = websocket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == websocket.headers.get("host")

@@ -64,7 +64,9 @@ class ReadinessCheck(Shape):
 
     name: str = Field(examples=["store"])
     ok: bool
-    sentence: str = Field(examples=["The store takes writes."])
+    sentence: str | None = Field(
+        default=None, examples=["The store takes writes."], description="For admins only: it may name paths."
+    )
 
 
 class Problem(Shape):

@@ -6,6 +6,7 @@ Streamlit's upload limits do not cover mounted routes, so the body is counted he
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,15 +20,21 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from core.errors import InvalidParameterError, UploadTooLargeError
+from core.errors import InvalidParameterError, TelepathyError, UploadTooLargeError
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 """Boundaries, part headers and form fields beside the recordings themselves."""
+MIN_BYTES_PER_S = 1000
+"""Of a body, on average, once `upload_stall_s` is over: a fifth of what the slowest mobile network carries."""
 MAX_NAME_CHARACTERS = 200
 MAX_FIELDS = 16
 MAX_FILES_PARSED = 1000
+
+
+MAX_JSON_BYTES = 64 * 1024
+"""Of a body that holds no recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +46,29 @@ class Form:
 
 
 class _CountedBody:
-    """The ASGI `receive` of a request, which stops at `max_bytes` and at `stall_s` without a byte."""
+    """The ASGI `receive` of a request, which stops at `max_bytes`, at `stall_s` without a byte, and when bytes only
+    trickle."""
 
-    def __init__(self, receive: Receive, *, max_bytes: int, too_large: UploadTooLargeError, stall_s: float) -> None:
+    def __init__(self, receive: Receive, *, max_bytes: int, too_large: TelepathyError, stall_s: float) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
         self._too_large = too_large
         self._stall_s = stall_s
         self._n_bytes = 0
+        self._began_s: float | None = None
 
     async def __call__(self) -> Message:
+        now_s = asyncio.get_running_loop().time()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        # A sender of one byte now and then would never stall, and keep its place for days.
+        earned_s = self._began_s + self._stall_s + self._n_bytes / MIN_BYTES_PER_S - now_s
         try:
-            message = await asyncio.wait_for(self._receive(), self._stall_s)
+            message = await asyncio.wait_for(self._receive(), max(0.0, min(self._stall_s, earned_s)))
         except TimeoutError as error:
-            detail = f"Nothing arrived for {self._stall_s:g} s. Send the recording again, over a steadier connection."
+            found = f"Nothing arrived for {self._stall_s:g} s"
+            if earned_s < self._stall_s:
+                found = f"Less than {MIN_BYTES_PER_S:,} bytes a second arrived"
+            detail = f"{found}. Send the recording again, over a steadier connection."
             raise HTTPException(408, detail, {"Connection": "close"}) from error
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._max_bytes:
@@ -75,7 +91,8 @@ async def received_form(
     what
         What the body is called when it is too large.
     stall_s
-        Time without a byte after which the upload is given up.
+        Time without a byte after which the upload is given up, and after which it has to be faster than
+        `MIN_BYTES_PER_S` on average.
 
     Raises
     ------
@@ -106,6 +123,61 @@ async def received_form(
         yield _sorted_out(form, file_field)
     finally:
         await form.close()
+
+
+async def received_json(request: Request, model: type[Parameters], *, stall_s: float) -> Parameters:
+    """The JSON object in the body of `request`.
+
+    Raises
+    ------
+    InvalidParameterError
+        It is larger than any such object; what is beyond is not read.
+    RequestValidationError
+        It is not what `model` describes.
+    HTTPException
+        The body is no JSON (415 by its type, 400 by its content), or stopped arriving (408).
+    """
+    found = request.headers.get("content-type", "")
+    if found.partition(";")[0].strip().lower() != "application/json":
+        detail = f"The body is {found or 'of no stated type'}; send application/json."
+        raise HTTPException(415, detail, {"Accept": "application/json", "Connection": "close"})
+    body = await received_body(request, stall_s=stall_s)
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body is no JSON.") from error
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+async def received_body(request: Request, *, stall_s: float) -> bytes:
+    """The body of `request`, which holds no recording."""
+    body = _CountedBody(
+        request.receive,
+        max_bytes=MAX_JSON_BYTES,
+        too_large=InvalidParameterError("body", "longer", f"at most {MAX_JSON_BYTES:,} bytes long"),
+        stall_s=stall_s,
+    )
+    return await Request(request.scope, body).body()
+
+
+def json_schema(model: type[BaseModel], *, is_required: bool = True) -> dict[str, Any]:
+    """The OpenAPI request body of a JSON object that is read by hand."""
+    schema = model.model_json_schema()
+    for name, definition in schema.pop("$defs", {}).items():
+        schema = _with_definition(schema, name, definition)
+    return {"requestBody": {"required": is_required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _with_definition(part: Any, name: str, definition: dict[str, Any]) -> Any:
+    """`part` with `definition` where it refers to it: a body read by hand adds nothing to the document's schemas."""
+    if isinstance(part, dict):
+        if part.get("$ref") == f"#/$defs/{name}":
+            return definition
+        return {key: _with_definition(value, name, definition) for key, value in part.items()}
+    return [_with_definition(each, name, definition) for each in part] if isinstance(part, list) else part
 
 
 class _FormParser(MultiPartParser):

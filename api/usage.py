@@ -80,4 +80,6 @@ def _note(
     )
     events = events_of(call, usage_of(connection.scope), began_at=began_at, status=status, duration_ms=duration_s * 1e3)
     with contextlib.suppress(TelepathyError):  # the workbench could not even be opened
-        cast(Workbench, connection.app.state.get_workbench()).usage.note(*events)
+        workbench = cast(Workbench, connection.app.state.get_workbench())
+        workbench.usage.note(*events)
+        workbench.count_audio(call.caller, usage_of(connection.scope))

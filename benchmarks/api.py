@@ -62,7 +62,7 @@ class Sender:
         for _ in range(n_requests):
             body = self._body()
             started = time.perf_counter()
-            connection.request("POST", "/api/v1/predict", body, HEADERS)
+            connection.request("POST", "/api/v1/predict", body, HEADERS | self._app.headers)
             answer = connection.getresponse()
             said = answer.read()
             durations_s.append(time.perf_counter() - started)

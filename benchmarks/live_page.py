@@ -140,6 +140,7 @@ def watch(app: RunningApp, microphone: Path, way: WayIn, seconds: float) -> Seen
         )
         context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=["microphone"])
         context.add_init_script(PROBE)
+        context.add_cookies(app.browser_cookies)
         page = context.new_page()
         page.goto(f"{app.url}/live")
         page.get_by_test_id("live-toggle").wait_for(state="attached", timeout=60_000)

@@ -44,13 +44,14 @@ class Heard:
     n_warnings: int
 
 
-async def hold_stream(port: int, sound: bytes, *, seconds: float, delay_s: float) -> Heard:
+async def hold_stream(app: RunningApp, sound: bytes, *, seconds: float, delay_s: float) -> Heard:
     """Speak `sound` over and over for `seconds`, in real time."""
     await asyncio.sleep(delay_s)
     frame_bytes = round(FRAME_S * RATE) * 2
     lags_s: list[float] = []
     n_warnings = 0
-    async with websockets.connect(f"ws://127.0.0.1:{port}/api/v1/stream", max_queue=None) as socket:
+    address = f"ws://127.0.0.1:{app.port}/api/v1/stream"
+    async with websockets.connect(address, additional_headers=app.headers, max_queue=None) as socket:
         await socket.send(json.dumps({"sample_rate": RATE, "hop_s": HOP_S}))
         await socket.recv()
         began = time.perf_counter()
@@ -89,7 +90,7 @@ async def hold_streams(app: RunningApp, *, n_streams: int, seconds: float) -> tu
     watching = asyncio.create_task(watch())
     heard = await asyncio.gather(
         *(
-            hold_stream(app.port, sounds[number % len(sounds)], seconds=seconds, delay_s=delays.uniform(0, HOP_S))
+            hold_stream(app, sounds[number % len(sounds)], seconds=seconds, delay_s=delays.uniform(0, HOP_S))
             for number in range(n_streams)
         )
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from core.errors import InvalidSettingError, UnknownSettingError
-from core.plans import Plan, default_plans, plans_of
+from core.plans import Plan, default_plans, plans_of, require_limits
 
 PREFIX = "TELEPATHY_"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -170,7 +170,7 @@ class Settings:
 
         Apart from DuckDB's file, which one process at a time can open: commands make keys while the workbench runs.
         """
-        return self.store_url if self.store_url.startswith("postgresql") else str(self.data_dir / "access.sqlite")
+        return self.store_url if self.store_url.startswith("postgres") else str(self.data_dir / "access.sqlite")
 
     @property
     def installed_models_dir(self) -> Path:
@@ -289,6 +289,10 @@ def _check_ranges(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
         if getattr(settings, name) not in choices:
             raise InvalidSettingError(name, repr(getattr(settings, name)), f"one of {', '.join(choices)}")
+    if settings.encrypt_recordings and "://" in settings.recordings_url and not settings.secret_keys:
+        needed = "given: whoever shares `recordings_url` needs the keys that its recordings are encrypted with"
+        raise InvalidSettingError("secret_keys", "empty", needed)
+    require_limits("address_limits", settings.address_limits)
     if settings.new_user_plan not in settings.plans:
         raise InvalidSettingError("new_user_plan", repr(settings.new_user_plan), f"a plan: {', '.join(settings.plans)}")
 

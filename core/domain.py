@@ -97,6 +97,48 @@ class User:
     last_sign_in_at: datetime | None
 
 
+class LinkKind(enum.StrEnum):
+    """What a one-time link is for."""
+
+    SET_UP = "set_up"
+    """The first sign-in of the first admin."""
+    INVITATION = "invitation"
+    """An account that does not exist yet."""
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
+    """An account whose password was forgotten, or has none yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneTimeLink:
+    """What is kept of a one-time link; its token is shown once and kept nowhere."""
+
+    kind: LinkKind
+    user_id: UUID | None
+    """None for an invitation."""
+    email: str
+    role: Role | None
+    """Of the account that an invitation makes; None otherwise."""
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Somebody signed in: a browser, or a program with a token."""
+
+    id: UUID
+    user_id: UUID
+    created_at: datetime
+    expires_at: datetime
+    refreshed_at: datetime
+    """When its refresh token was last exchanged for another."""
+    address: str
+    """Network address that signed in."""
+    user_agent: str
+    """What the program that signed in calls itself."""
+    revoked_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """What is kept of an API key; the key itself is shown once and kept nowhere."""
@@ -130,6 +172,16 @@ class Caller:
     key_id: UUID | None = None
     session_id: UUID | None = None
     """Of the browser's session or the JWT's; None with a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthUsage:
+    """What one user has used since the month began, in UTC."""
+
+    n_calls: int
+    """That cost inference and were answered."""
+    audio_s: float
+    """Seconds of sound judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,16 +268,6 @@ class UsageEvent:
     def is_further(self) -> bool:
         """Whether it tells of a further recording of a request that has a line already."""
         return self.duration_ms is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonthUsage:
-    """What a user has had of a monthly quota."""
-
-    n_calls: int
-    """Calls that cost inference."""
-    audio_s: float
-    """Seconds of sound judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

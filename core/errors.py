@@ -37,6 +37,7 @@ TelepathyError
     NotSignedInError               nobody has said who is asking
     InvalidCredentialsError        key, token or password are not right
     ForbiddenError                 known, but not allowed to do this
+      CrossSiteError                 a page of another site sent this from somebody's browser
     RateLimitedError               too many calls in too short a time
     QuotaExceededError             the plan's allowance for this month is used up
     InvalidLinkError               a one-time link was used, has expired, or never was
@@ -473,6 +474,18 @@ class ForbiddenError(AccessError):
         super().__init__(sentence)
 
 
+class CrossSiteError(ForbiddenError):
+    """A page of another site sent this from somebody's browser."""
+
+    code = "cross_site_request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A page of another site sent this from a browser. Send it from a page of this site, or from a program "
+            "with an API key."
+        )
+
+
 class RateLimitedError(AccessError):
     """Too many calls in too short a time."""
 
@@ -482,6 +495,8 @@ class RateLimitedError(AccessError):
         super().__init__(f"More than {limit}. Try again in {retry_after_s} s.")
         self.limit = limit
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
+        """How the caller's limits stand, in header fields, where they are known."""
 
 
 class QuotaExceededError(AccessError):
@@ -497,6 +512,8 @@ class QuotaExceededError(AccessError):
         self.plan = plan
         self.allowance = allowance
         self.retry_after_s = retry_after_s
+        self.headers: dict[str, str] = {}
+        """How the caller's limits stand, in header fields."""
 
 
 class InvalidLinkError(AccessError):

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from core.domain import Source
-from core.errors import AudioError, BusyError
-from core.usage import Call, note_refusal, noting
+from core.errors import AudioError, BusyError, QuotaExceededError, RateLimitedError
+from core.usage import Call, note_refusal
 from core.workbench import Analysis, Workbench
 
 Progress = Callable[[float, str], None]
 """Told how much is done, from 0 to 1, and what is being done."""
+
+Refusal = AudioError | BusyError | RateLimitedError | QuotaExceededError
+"""What becomes of one upload and need not become of the next."""
 
 _LOOK_EVERY_S = 0.1
 
@@ -40,7 +43,7 @@ class Outcome:
     sha256: str
     source: Source
     analysis: Analysis | None = None
-    refusal: AudioError | BusyError | None = None
+    refusal: Refusal | None = None
 
 
 class Pending:
@@ -56,7 +59,7 @@ class Pending:
         began_s = time.perf_counter()
 
         def analyse() -> Analysis:
-            with noting(workbench.usage, call, waited_s=time.perf_counter() - began_s) as use:
+            with workbench.serving(call, waited_s=time.perf_counter() - began_s) as use:
                 analysis = workbench.analyse(
                     upload.data,
                     name=upload.name,
@@ -86,13 +89,13 @@ class Pending:
             No recording would have fared better.
         """
         analysis: Analysis | None = None
-        refusal: AudioError | BusyError | None = self._refusal
+        refusal: Refusal | None = self._refusal
         while self._future is not None and analysis is None and refusal is None:
             try:
                 analysis = self._future.result(timeout=_LOOK_EVERY_S)
             except NotYetError:
                 progress(*self._latest)
-            except (AudioError, BusyError) as error:
+            except (AudioError, BusyError, RateLimitedError, QuotaExceededError) as error:
                 refusal = error
         return Outcome(name=self._name, sha256=self._sha256, source=self._source, analysis=analysis, refusal=refusal)
 

@@ -118,13 +118,18 @@ def _plan(name: str, table: object, known: Plan | None) -> Plan:
     return Plan(**values)
 
 
+def require_limits(name: str, value: object) -> None:
+    """Raise InvalidSettingError unless `value` names calls in stretches of time: `10 per second; 5000 per day`."""
+    try:
+        if not isinstance(value, str) or not parse_many(value):
+            raise ValueError
+    except ValueError as error:
+        raise InvalidSettingError(name, repr(value), "limits such as '10 per second; 5000 per day'") from error
+
+
 def _value(shown: str, key: str, value: object) -> object:
     if key == "limits":
-        try:
-            if not isinstance(value, str) or not parse_many(value):
-                raise ValueError
-        except ValueError as error:
-            raise InvalidSettingError(shown, repr(value), "limits such as '10 per second; 5000 per day'") from error
+        require_limits(shown, value)
         return value
     if key in _ENDLESS and value == "unlimited":
         return None

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,10 +16,20 @@ from uuid import UUID
 
 import structlog
 
+from core.access.access import Access
+from core.access.guards import KeyGuard, SignInGuard
+from core.access.limits import CallLimits, call_of
+from core.access.windows import Windows
 from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
-from core.domain import PROCESS, Emotion, Prediction, Quality, Reader, Recording, Source
-from core.errors import ForbiddenError, ModelError, ShuttingDownError, StoreError, UnknownRecordingError
+from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
+from core.errors import (
+    ForbiddenError,
+    ModelError,
+    ShuttingDownError,
+    StoreError,
+    UnknownRecordingError,
+)
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.identifiers import new_id
@@ -30,11 +40,14 @@ from core.inference.registry import find_model
 from core.inference.stages import StageTimer
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
+from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
 from core.store.recordings import count_recordings, delete_recording, insert_recording, select_recording
-from core.usage import UsageLedger
+from core.store.usage import select_month_usage
+from core.usage import Call as UsageCall
+from core.usage import UsageLedger, Use, noting
 
 if TYPE_CHECKING:
     from core.explaining import VoiceReasons
@@ -72,9 +85,17 @@ class ReadinessCheck:
 class Workbench:
     """Everything a process needs to answer. Safe to share between threads; close it once, at the end."""
 
-    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles) -> None:
+    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles, access: Access) -> None:
         self.settings = settings
         self.store = store
+        self.access = access
+        windows = Windows.open(settings.redis_url)
+        self.limits = CallLimits.open(settings, windows)
+        self.limits.used_this_month = lambda user_id, month_start: select_month_usage(
+            store, user_id=user_id, month_start=month_start
+        )
+        self.sign_in_guard = SignInGuard(windows, settings)
+        self.key_guard = KeyGuard(windows, settings)
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
@@ -97,6 +118,8 @@ class Workbench:
             interval_s=settings.alert_interval_s,
         )
         """Evaluated from `alerts.start()` on, which the process calls."""
+        self.mail_link: Callable[[LinkKind, str, str], None] | None = None
+        """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -376,6 +399,27 @@ class Workbench:
                 self._n_active -= 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def serving(self, call: UsageCall, *, waited_s: float = 0.0) -> Iterator[Use]:
+        """Answer an action of a page within what its caller may ask for, and note it in the usage ledger.
+
+        `waited_s` is how long it had waited for its turn before that.
+
+        Raises
+        ------
+        RateLimitedError, QuotaExceededError
+            As `core.access.limits.CallLimits.admit`.
+        """
+        asked = call_of(call.caller, self.settings, address=call.address, costs_inference=True)
+        with noting(self.usage, call, waited_s=waited_s) as use, self.limits.admit_now(asked):
+            yield use
+        self.count_audio(call.caller, use)
+
+    def count_audio(self, caller: Caller | None, use: Use) -> None:
+        """Count what `caller` has just had on their month's quota, until the ledger tells of it."""
+        if caller is not None:
+            self.limits.add_audio(caller.user.id, sum(answer.audio_s for answer in use.answers))
+
     def mail(self, mail: Mail) -> bool:
         """Send `mail` in the background. False when there is no mail server, or too much waits for it."""
         if not self.mailer.is_configured:
@@ -422,11 +466,13 @@ class Workbench:
             self._keepers.shutdown()
         self.usage.close()
         self.outbox.close(deadline_s=max(1.0, ends_s - time.monotonic()))
+        self.limits.close()
         self.store.close()
+        self.access.close()
 
 
 def open_workbench(settings: Settings) -> Workbench:
-    """Open store and recordings, and load the model of the settings where there is one.
+    """Open store, accounts and recordings, and load the model of the settings where there is one.
 
     Without a usable model the workbench opens all the same: pages can say what to do, stored answers can be read, and
     the model is looked for again whenever one is asked for.
@@ -434,7 +480,9 @@ def open_workbench(settings: Settings) -> Workbench:
     Raises
     ------
     StoreError
-        The store, or the folder of recordings, cannot be opened.
+        The store, the folder of recordings, or the file of secret keys, cannot be opened.
+    InvalidSettingError
+        `secret_keys` holds something else.
     MigrationError
         The store's schema is newer than this code.
     InvalidSettingError
@@ -444,13 +492,14 @@ def open_workbench(settings: Settings) -> Workbench:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
-    recording_files = RecordingFiles(settings.recordings_location)
-    store = open_store(settings.store_location)
-    try:
-        workbench = Workbench(settings, store, recording_files)
-    except BaseException:
-        store.close()
-        raise
+    recording_files = RecordingFiles(
+        settings.recordings_location, vault=Vault.open(settings), encrypts=settings.encrypt_recordings
+    )
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(open_store(settings.store_location)))
+        access = opened.enter_context(closing(Access.open(settings)))
+        workbench = Workbench(settings, store, recording_files, access)
+        opened.pop_all()
     try:
         workbench.recogniser()
     except ModelError as error:

@@ -58,9 +58,11 @@ def hand_in(workbench: Workbench, inbox: Inbox) -> None:
     inbox.take_files([spoken] if spoken else [], Source.MICROPHONE)
     if session.samples():
         st.markdown(":small[Or try a sample]", anchors=False)
+    is_first_visit = st.query_params.pop("sample", None) == "first"  # the set-up link leads here
     with st.container(horizontal=True, gap="small", key="analyse_samples"):
-        for path in session.samples():
-            if st.button(words.sample_name(path.stem), key=f"analyse_sample_{path.stem}"):
+        for number, path in enumerate(session.samples()):
+            is_pressed = st.button(words.sample_name(path.stem), key=f"analyse_sample_{path.stem}")
+            if is_pressed or (is_first_visit and number == 0):
                 inbox.take(receive(path.read_bytes(), name=path.name, source=Source.SAMPLE))
 
 

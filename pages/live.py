@@ -10,7 +10,6 @@ import streamlit as st
 from core.domain import Source
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
-from core.usage import noting
 from core.workbench import Workbench
 from pages.parts import answer, session, stage, telephone
 
@@ -52,7 +51,7 @@ def recording_name() -> str:
 def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
     if sound is None:
         return
-    with st.spinner("Analysing"), noting(workbench.usage, session.call("/live")) as use:
+    with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
         analysis = workbench.analyse(
             sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
         )
@@ -78,7 +77,7 @@ def show(workbench: Workbench, prediction_id: UUID) -> None:
     if recording is None:
         return
     st.divider()
-    answer.show(workbench, recording, prediction, prefix="live")
+    answer.show(workbench, recording, prediction, prefix="live", on_deleted=lambda: st.session_state.pop(KEPT))
 
 
 render()

@@ -1,66 +1,122 @@
-"""Which pages there are. The one place where errors that a user can be told are shown; all others stay loud."""
+"""Which pages there are, and for whom. The one place that shows errors a user can be told; all others stay loud."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import streamlit as st
 
-from core.errors import TelepathyError
-from pages.parts import frame, refusals
+from core.access.roles import may_open
+from core.domain import Caller, Role
+from core.errors import NotSignedInError, TelepathyError
+from pages.parts import frame, refusals, session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One page in the navigation."""
+
+    page: str
+    """Its file, and the row of `core.access.roles.PAGES` that says who may open it."""
+    title: str
+    icon: str
+    help: str
+
+
+WORK = (
+    Entry(
+        page="analyse",
+        title="Analyse",
+        icon=":material/graphic_eq:",
+        help="Hand in a recording and read which emotion it carries, how sure that is, and why.",
+    ),
+    Entry(
+        page="live",
+        title="Live",
+        icon=":material/mic:",
+        help="Speak, and see which emotion is heard while you do.",
+    ),
+    Entry(
+        page="explore",
+        title="Explore",
+        icon=":material/travel_explore:",
+        help="Every prediction so far: filter, compare, listen again, download.",
+    ),
+    Entry(
+        page="explain",
+        title="Explain",
+        icon=":material/lightbulb:",
+        help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
+    ),
+)
+OWN = (
+    Entry(
+        page="usage",
+        title="Usage",
+        icon=":material/data_usage:",
+        help="What you asked for so far, what is left of it this month, and what went wrong.",
+    ),
+    Entry(
+        page="account",
+        title="Account",
+        icon=":material/person:",
+        help="Your password, your sessions, your API keys.",
+    ),
+    Entry(
+        page="people",
+        title="People",
+        icon=":material/group:",
+        help="Accounts, roles, invitations, everybody's keys, the audit log.",
+    ),
+    Entry(
+        page="admin",
+        title="Admin",
+        icon=":material/monitor_heart:",
+        help="Who uses what, how fast and how well it is answered, what that costs, and alerts.",
+    ),
+    Entry(page="sign_out", title="Sign out", icon=":material/logout:", help="End this session."),
+)
 
 
 def render() -> None:
     frame.begin()
+    try:
+        caller = session.caller()
+    except TelepathyError as error:
+        refusals.show(error)
+        if isinstance(error, NotSignedInError):
+            frame.leave()
+        return
+    session.keep_to(caller)
+    frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     page = st.navigation(
-        [
-            st.Page(
-                "analyse.py",
-                title="Analyse",
-                icon=":material/graphic_eq:",
-                default=True,
-                help="Hand in a recording and read which emotion it carries, how sure that is, and why.",
-            ),
-            st.Page(
-                "live.py",
-                title="Live",
-                icon=":material/mic:",
-                url_path="live",
-                help="Speak, and see which emotion is heard while you do.",
-            ),
-            st.Page(
-                "explore.py",
-                title="Explore",
-                icon=":material/travel_explore:",
-                url_path="explore",
-                help="Every prediction so far: filter, compare, listen again, download.",
-            ),
-            st.Page(
-                "explain.py",
-                title="Explain",
-                icon=":material/lightbulb:",
-                url_path="explain",
-                help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
-            ),
-            st.Page(
-                "usage.py",
-                title="Usage",
-                icon=":material/data_usage:",
-                url_path="usage",
-                help="What you asked for so far, what is left of it this month, and what went wrong.",
-            ),
-            st.Page(
-                "admin.py",
-                title="Admin",
-                icon=":material/monitor_heart:",
-                url_path="admin",
-                help="Who uses what, how fast and how well it is answered, what that costs, and alerts.",
-            ),
-        ],
-        position="top",
+        {"": pages_of(WORK, caller.user.role), name_in_menu(caller): pages_of(OWN, caller.user.role)}, position="top"
     )
     try:
         page.run()
     except TelepathyError as error:
         refusals.show(error)
+
+
+def pages_of(entries: tuple[Entry, ...], role: Role) -> list[st.Page]:
+    return [
+        st.Page(
+            f"{entry.page}.py",
+            title=entry.title,
+            icon=entry.icon,
+            default=entry.page == "analyse",
+            url_path="" if entry.page == "analyse" else entry.page.replace("_", "-"),
+            help=entry.help,
+        )
+        for entry in entries
+        if may_open(role, entry.page)
+    ]
+
+
+def name_in_menu(caller: Caller) -> str:
+    """What the menu of one's own pages is called: nothing that Streamlit would take for markdown."""
+    plain = "".join(character for character in caller.user.name if character.isalnum() or character in " .-'")
+    return plain.strip()[:30] or "You"
 
 
 render()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import httpx2
 
 from core.config import PREFIX, REPOSITORY
+from tests.signed_in import Admin, first_admin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +30,34 @@ class RunningApp:
     log: Path
     """What it wrote to stdout and stderr."""
     ready_after_s: float
+    admin: Admin | None
+    """Signed in by the set-up link; None where that was left to the test."""
+
+    @property
+    def browser_cookies(self) -> list[dict[str, str]]:
+        """The admin's cookies, as Playwright takes them."""
+        assert self.admin is not None
+        return [{"name": name, "value": value, "url": self.url} for name, value in self.admin.cookies.items()]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a program sends: the admin's key."""
+        assert self.admin is not None
+        return self.admin.headers
 
     def stop(self, number: int = signal.SIGTERM, *, timeout_s: float = 30.0) -> int:
         """Send a signal and wait for the end; the exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout_s)
+
+
+NO_LIMIT = "1000000 per minute"
+DEFAULTS = {
+    "new_user_plan": "enterprise",
+    "plans": json.dumps({"enterprise": {"limits": NO_LIMIT, "max_concurrent": 1000}}),
+    "address_limits": NO_LIMIT,
+}
+"""Of started processes: the first admin, whose key tests and benchmarks send, is held to no limits."""
 
 
 def free_port() -> int:
@@ -44,7 +69,9 @@ def free_port() -> int:
 def start(data_dir: Path, *, port: int, log: Path, settings: dict[str, object]) -> subprocess.Popen[str]:
     """Start the process without waiting for it. `settings` go by the environment, which has no others."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "STREAMLIT_"))}
-    environ |= {PREFIX + name.upper(): str(value) for name, value in ({"data_dir": data_dir} | settings).items()}
+    environ |= {
+        PREFIX + name.upper(): str(value) for name, value in (DEFAULTS | {"data_dir": data_dir} | settings).items()
+    }
     command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app.py")]
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true"]
     with log.open("w") as output:
@@ -60,10 +87,12 @@ def start(data_dir: Path, *, port: int, log: Path, settings: dict[str, object]) 
 
 
 @contextmanager
-def running_app(data_dir: Path, *, deadline_s: float = 120.0, **settings: object) -> Iterator[RunningApp]:
-    """The process, from ready to killed at the latest at the end of the context."""
+def running_app(
+    data_dir: Path, *, deadline_s: float = 120.0, signs_in: bool = True, port: int | None = None, **settings: object
+) -> Iterator[RunningApp]:
+    """The process, from ready to killed at the latest at the end of the context; `signs_in` uses the set-up link."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    port, log = free_port(), data_dir / "process.log"
+    port, log = port or free_port(), data_dir / "process.log"
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     process = start(data_dir, port=port, log=log, settings=settings)
@@ -73,7 +102,9 @@ def running_app(data_dir: Path, *, deadline_s: float = 120.0, **settings: object
             if process.poll() is not None or waited_s > deadline_s:
                 raise RuntimeError(f"not ready after {waited_s:.1f} s (exit {process.poll()}):\n{log.read_text()}")
             time.sleep(0.02)
-        yield RunningApp(url=url, port=port, process=process, log=log, ready_after_s=time.monotonic() - started)
+        ready_after_s = time.monotonic() - started
+        admin = first_admin(url, log) if signs_in else None
+        yield RunningApp(url=url, port=port, process=process, log=log, ready_after_s=ready_after_s, admin=admin)
     finally:
         process.kill()
         process.wait()

@@ -24,6 +24,7 @@ h1,p,li,dd,small{overflow-wrap:anywhere}
 small,.key,.note{color:var(--muted);font-size:.875rem}
 .key i{display:inline-block;width:1.2em;height:.8em;margin:0 .3em}
 .figure,.table{overflow-x:auto}
+.figure{max-width:680px}
 table{border-collapse:collapse;width:100%;font-size:.925rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 dl{display:grid;grid-template-columns:minmax(8rem,auto) 1fr;gap:.15rem 1rem;margin:0}
@@ -36,8 +37,7 @@ h2{break-after:avoid}
 .figure,.table{overflow:visible}
 }
 """.strip()
-FIGURE_WIDTH_PX = 680
-"""Figures of this width fit the column on a screen and a sheet of A4 between its margins."""
+# Figures are 680 pixels wide at most, which fits a sheet of A4 between its margins, and as narrow as a phone.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +129,8 @@ def timeline_part(prediction: Prediction, *, figure: str) -> Part:
         columns=("From", "To", "Emotion", "Mean probability") if prediction.segments else (),
         rows=tuple(
             (
-                f"{segment.start_s:.1f} s",
-                f"{segment.end_s:.1f} s",
+                f"{segment.start_s:.1f}\u00a0s",
+                f"{segment.end_s:.1f}\u00a0s",
                 segment.emotion.value if segment.emotion else "nobody speaks",
                 f"{segment.confidence:.0%}" if segment.emotion else "",
             )

@@ -28,6 +28,7 @@ from core.store.duckdb_dialect import connect_file, create_file_engine, insert_b
 from core.store.schema import recordings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "alembic_version"
 MIGRATION_LOCK = 7_310_845_120_660
 """PostgreSQL advisory lock held while migrating; any number nobody else uses."""
 
@@ -41,7 +42,7 @@ _alembic_lock = threading.Lock()
 
 
 class Store:
-    """An open store: DuckDB file or PostgreSQL. Safe to share between threads; close it once, at the end."""
+    """An open store: DuckDB or SQLite file, or PostgreSQL. Safe to share between threads; close it once, at the end."""
 
     def __init__(self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str) -> None:
         self._engine = engine
@@ -55,7 +56,7 @@ class Store:
 
     @property
     def backend(self) -> str:
-        """`duckdb` or `postgresql`."""
+        """`duckdb` or `postgresql`; of the access store `sqlite` or `postgresql`."""
         return self._engine.dialect.name
 
     @contextlib.contextmanager
@@ -174,7 +175,7 @@ def open_store(url_or_path: str | Path, *, migrates: bool = True) -> Store:
     InvalidSettingError
         The URL is of no kind that is known.
     """
-    url = _url(url_or_path)
+    url = parse_url(url_or_path)
     store = _open_duckdb(url, creates=migrates) if url.drivername == "duckdb" else _open_postgresql(url)
     if migrates:
         try:
@@ -185,7 +186,8 @@ def open_store(url_or_path: str | Path, *, migrates: bool = True) -> Store:
     return store
 
 
-def _url(url_or_path: str | Path) -> URL:
+def parse_url(url_or_path: str | Path) -> URL:
+    """Where a store is, as a URL; a path is one of a DuckDB file. Raises InvalidSettingError."""
     text = str(url_or_path)
     expected = "a path, duckdb:///PATH or postgresql+psycopg://USER@HOST/DATABASE"
     if isinstance(url_or_path, Path) or "://" not in text:
@@ -222,7 +224,18 @@ def _opening_reason(error: Exception) -> str:
 
 
 def _open_postgresql(url: URL) -> Store:
-    engine = create_engine(url, pool_size=8, max_overflow=56, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    engine, name = connect_postgresql(url)
+    return Store(engine, None, name)
+
+
+def connect_postgresql(url: URL, *, max_overflow: int = 56) -> tuple[Engine, str]:
+    """An engine whose server has answered, and its name without password; up to 8 + `max_overflow` connections.
+
+    Raises StoreError.
+    """
+    engine = create_engine(
+        url, pool_size=8, max_overflow=max_overflow, pool_pre_ping=True, connect_args={"connect_timeout": 10}
+    )
     name = url.render_as_string(hide_password=True)
     try:
         with engine.connect():
@@ -230,13 +243,17 @@ def _open_postgresql(url: URL) -> Store:
     except SQLAlchemyError as error:
         engine.dispose()
         raise StoreError(f"opening {name}", reason(error)) from error
-    return Store(engine, None, name)
+    return engine, name
 
 
-def select_schema_version(store: Store) -> str | None:
+def select_schema_version(store: Store, *, version_table: str = VERSION_TABLE) -> str | None:
     """The last migration the store has seen; None for an empty store."""
     with store.transaction("reading its schema version") as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _context(connection, version_table).get_current_revision()
+
+
+def _context(connection: Connection, version_table: str) -> MigrationContext:
+    return MigrationContext.configure(connection, opts={"version_table": version_table})
 
 
 def require_current_schema(store: Store) -> None:
@@ -256,8 +273,10 @@ def _scripts(migrations: Path) -> tuple[Config, ScriptDirectory]:
     return config, ScriptDirectory.from_config(config)
 
 
-def migrate(store: Store, *, migrations: Path = MIGRATIONS) -> None:
+def migrate(store: Store, *, migrations: Path = MIGRATIONS, version_table: str = VERSION_TABLE) -> None:
     """Bring the schema up to date, in one transaction: all of it or nothing. Safe to call at any time, by anyone.
+
+    `version_table` remembers how far `migrations` have come: two schemas may share a database.
 
     Raises
     ------
@@ -274,10 +293,10 @@ def migrate(store: Store, *, migrations: Path = MIGRATIONS) -> None:
         with _alembic_lock, store.transaction("bringing its schema up to date") as connection:
             if store.backend == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            if MigrationContext.configure(connection).get_current_revision() == head:
+            if _context(connection, version_table).get_current_revision() == head:
                 return
             with EnvironmentContext(config, scripts, fn=missing_steps) as environment:
-                environment.configure(connection=connection)
+                environment.configure(connection=connection, version_table=version_table)
                 environment.run_migrations()
     except CommandError as error:
         raise MigrationError(f"it was written by another version ({error})") from error

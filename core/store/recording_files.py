@@ -1,31 +1,51 @@
-"""The bytes of recordings, kept by content hash in a folder or an object store: the same upload is stored once."""
+"""The bytes of recordings, kept by content hash in a folder or an object store: the same upload is stored once.
+
+They may be encrypted there. Their name stays the hash of what they hold, and what stood there before is read as it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from core.errors import StoreError, UnknownRecordingError
+from core.errors import SecretError, StoreError, UnknownRecordingError
+from core.secrets import Vault
+from core.store.recording_cipher import HEADER_BYTES, TamperedError, decrypted, encrypted, key_id_of
 
 PARTIAL = ".partial"
 """Folder of what is being written, beside the folders of what is whole."""
 LEFTOVER_AGE_S = 3600.0
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class RecordingFiles:
     """A folder (path or any fsspec URL) of recordings, each under the SHA-256 of its content."""
 
-    def __init__(self, url: str | Path) -> None:
-        """Raises StoreError when the URL is of no kind that is known, or a local folder cannot be made."""
+    def __init__(self, url: str | Path, *, vault: Vault | None = None, encrypts: bool = False) -> None:
+        """Raises StoreError when the URL is of no kind that is known, or a local folder cannot be made.
+
+        Parameters
+        ----------
+        vault
+            Opens recordings that are encrypted; without one they cannot be read.
+        encrypts
+            Whether new recordings are encrypted, which needs a vault.
+        """
+        if encrypts and vault is None:
+            raise ValueError("encrypting recordings needs a vault")
         self.url = str(url)
+        self.encrypts = encrypts
+        self._vault = vault
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.url)
             self._is_local = isinstance(self._files, LocalFileSystem)
@@ -45,12 +65,8 @@ class RecordingFiles:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
         try:
-            if self._files.exists(path):
-                return sha256
-            if self._is_local:
-                _write_whole(Path(path), data, Path(self._root) / PARTIAL)
-            else:
-                self._files.pipe_file(path, data)  # an object appears when its upload is complete
+            if not self._files.exists(path):
+                self._put(path, data, sha256)
         except OSError as error:
             raise StoreError("keeping a recording", str(error).rstrip(".")) from error
         return sha256
@@ -64,17 +80,30 @@ class RecordingFiles:
             They are not kept here.
         StoreError
             They cannot be read, or are no longer what was written.
+        SecretError
+            They are encrypted with a key that is not at hand.
         """
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
+        if not SHA256.fullmatch(sha256):
             raise UnknownRecordingError(sha256)
         try:
-            data: bytes = self._files.cat_file(self._path(sha256))
+            kept: bytes = self._files.cat_file(self._path(sha256))
         except FileNotFoundError as error:
             raise UnknownRecordingError(sha256) from error
         except OSError as error:
             raise StoreError("reading a recording", str(error).rstrip(".")) from error
+        if hashlib.sha256(kept).hexdigest() == sha256:
+            return kept
+        damaged = StoreError("reading a recording", f"the file {sha256} is damaged")
+        if key_id_of(kept) is None:
+            raise damaged
+        if self._vault is None:
+            raise SecretError(f"The recording {sha256}")
+        try:
+            data = b"".join(decrypted(io.BytesIO(kept), self._vault, sha256))
+        except TamperedError as error:
+            raise damaged from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise StoreError("reading a recording", f"the file {sha256} is damaged")
+            raise damaged
         return data
 
     def delete(self, sha256: str) -> None:
@@ -98,18 +127,76 @@ class RecordingFiles:
 
     def exists(self, sha256: str) -> bool:
         """Whether the bytes whose SHA-256 this is are kept here."""
-        return bool(re.fullmatch("[0-9a-f]{64}", sha256)) and bool(self._files.exists(self._path(sha256)))
+        return bool(SHA256.fullmatch(sha256)) and bool(self._files.exists(self._path(sha256)))
+
+    def hashes(self) -> Iterator[str]:
+        """The SHA-256 of every recording kept here, in no order. Raises StoreError."""
+        try:
+            for path in self._files.find(self._root):
+                name = path.rpartition("/")[2]
+                if SHA256.fullmatch(name):
+                    yield name
+        except OSError as error:
+            raise StoreError("listing the recordings", str(error).rstrip(".")) from error
+
+    def is_current(self, sha256: str) -> bool:
+        """Whether a recording is kept as a new one would be: under the key that encrypts, or plain where none does.
+
+        What is encrypted stays so: where none are encrypted any more, it is current under the first key.
+
+        Raises
+        ------
+        UnknownRecordingError, StoreError
+            It is not kept here, or cannot be read.
+        """
+        try:
+            head: bytes = self._files.cat_file(self._path(sha256), start=0, end=HEADER_BYTES)
+        except FileNotFoundError as error:
+            raise UnknownRecordingError(sha256) from error
+        except OSError as error:
+            raise StoreError("reading a recording", str(error).rstrip(".")) from error
+        key_id = key_id_of(head)
+        if key_id is None:
+            return not self.encrypts
+        return self._vault is not None and key_id == self._vault.sealing_key.id
+
+    def renew(self, sha256: str) -> None:
+        """Encrypt a recording under the key that encrypts now, in place: readers find the old bytes or the new.
+
+        Raises
+        ------
+        UnknownRecordingError, StoreError, SecretError
+            It is not kept here (any more), or cannot be read or written.
+        """
+        data = self.read(sha256)
+        path = self._path(sha256)
+        if not self._files.exists(path):  # deleted meanwhile: it stays deleted
+            raise UnknownRecordingError(sha256)
+        try:
+            self._put(path, data, sha256, encrypts=True)
+        except OSError as error:
+            raise StoreError("keeping a recording", str(error).rstrip(".")) from error
+
+    def _put(self, path: str, data: bytes, sha256: str, *, encrypts: bool | None = None) -> None:
+        blocks: Iterable[bytes] = [data]
+        if self._vault is not None and (self.encrypts if encrypts is None else encrypts):
+            blocks = encrypted(io.BytesIO(data), self._vault.sealing_key, sha256)
+        if self._is_local:
+            _write_whole(Path(path), blocks, Path(self._root) / PARTIAL)
+        else:
+            self._files.pipe_file(path, b"".join(blocks))  # an object appears when its upload is complete
 
     def _path(self, sha256: str) -> str:
         return f"{self._root.rstrip('/')}/{sha256[:2]}/{sha256}"
 
 
-def _write_whole(path: Path, data: bytes, partial_folder: Path) -> None:
+def _write_whole(path: Path, blocks: Iterable[bytes], partial_folder: Path) -> None:
     """Write elsewhere on the same disk, push it there, then rename: writers at the same time write the same bytes."""
     partial = partial_folder / uuid4().hex
     try:
         with partial.open("xb") as file:
-            file.write(data)
+            for block in blocks:
+                file.write(block)
             file.flush()
             os.fsync(file.fileno())
         if not path.parent.is_dir():

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
 import streamlit as st
 
 from core.domain import Emotion, Prediction, Recording
 from core.workbench import Workbench
-from pages.parts import charts, playhead, question, report_document, session, words
+from pages.parts import charts, deleting, playhead, question, report_document, session, words
 from pages.parts.players import player
 from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, surface
 
 
-def show(workbench: Workbench, recording: Recording, prediction: Prediction, *, prefix: str) -> None:
-    """Draw `prediction` about `recording`; keys of widgets begin with `prefix`."""
+def show(
+    workbench: Workbench,
+    recording: Recording,
+    prediction: Prediction,
+    *,
+    prefix: str,
+    on_deleted: Callable[[], None] = lambda: None,
+) -> None:
+    """Draw `prediction` about `recording`; keys of widgets begin with `prefix`.
+
+    `on_deleted` is called when the reader has deleted the recording, for whoever remembers it.
+    """
     shades = surface()
     left, right = st.columns([5, 6], gap="large")
     with left:
@@ -48,7 +59,11 @@ def show(workbench: Workbench, recording: Recording, prediction: Prediction, *, 
     with quality:
         _quality(prediction)
     _provenance(workbench, recording, prediction)
-    report_document.offer(workbench, recording, prediction, key=f"{prefix}_report")
+    report, deletion = st.columns([5, 6], gap="large")
+    with report:
+        report_document.offer(workbench, recording, prediction, key=f"{prefix}_report")
+    with deletion:
+        deleting.offer(workbench, recording, prefix=prefix, on_deleted=on_deleted)
 
 
 def probabilities(prediction: Prediction, *, key: str) -> None:

@@ -39,7 +39,7 @@ def draw(workbench: Workbench) -> None:
 
     @st.dialog("Prediction", width=920, position="right", on_dismiss=close)
     def drawer() -> None:
-        answer.show(workbench, recording, prediction, prefix="explore")
+        answer.show(workbench, recording, prediction, prefix="explore", on_deleted=close)
         st.caption("The address of this page leads back here: copy it to share this answer.")
 
     drawer()

@@ -6,6 +6,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.access.roles import may_open
+from pages.parts import session
+
+RENEWALS_PER_TOKEN = 3
+"""How often a page asks for the next token within the life of one: a request that fails costs nobody their session."""
+RENEWAL_SCRIPT = Path(__file__).with_name("renewal.js")
 LOGO = Path(__file__).parent / "logo.svg"
 
 STYLE = """<style>
@@ -57,3 +63,25 @@ def begin() -> None:
     st.set_page_config(page_title="Telepathy", page_icon=str(LOGO), layout="wide")
     st.logo(str(LOGO), size="large")
     st.html(STYLE)
+
+
+def stay_signed_in(access_token_minutes: float) -> None:
+    """Have the browser renew its session while the page is open; nothing on the page changes by that."""
+    every_ms = round(access_token_minutes * 60_000 / RENEWALS_PER_TOKEN)
+    _renewal(key="navigation_renewal", data={"everyMs": every_ms})
+
+
+def leave(target: str = "/sign-in") -> None:
+    """Have the browser go to another address of this site."""
+    _renewal(key="navigation_leaving", data={"leave": target})
+
+
+def _renewal(*, key: str, data: dict[str, object]) -> None:
+    mount = st.components.v2.component("telepathy_renewal", js=RENEWAL_SCRIPT.read_text(encoding="utf-8"))
+    mount(key=key, data=data, height=0)
+
+
+def link(page: str, label: str, *, icon: str, query_params: dict[str, str] | None = None) -> None:
+    """A link to another page, for those who may open it."""
+    if may_open(session.caller().user.role, page):
+        st.page_link(f"{page}.py", label=label, icon=icon, query_params=query_params)

@@ -28,7 +28,7 @@ from core.inference.surrogate import (
     explain_prosody,
     open_surrogate,
 )
-from core.usage import Call, noting
+from core.usage import Call
 from core.workbench import Workbench
 from pages.parts import session
 
@@ -85,7 +85,7 @@ def _attribution(
     _call: Call,
 ) -> Errand[Attribution]:
     def job(tell: Progress) -> Attribution:
-        with noting(_workbench.usage, _call) as use:
+        with _workbench.serving(_call) as use:
             found = _workbench.explain(
                 _workbench.recording_files.read(sha256),
                 emotion=emotion,

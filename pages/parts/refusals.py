@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import streamlit as st
 
 from core.errors import (
+    AccessError,
     AudioError,
     BusyError,
     EncoderMissingError,
+    ForbiddenError,
     ModelError,
+    NotSignedInError,
+    RequestError,
     SettingError,
     StoreError,
     TelepathyError,
     UnknownPredictionError,
 )
+from pages.parts import frame
 
 
 def show(error: TelepathyError) -> None:
     """Say what is wrong, in the error's own sentence, and offer the next step."""
-    if isinstance(error, UnknownPredictionError):
+    if isinstance(error, NotSignedInError):
+        st.info("You are signed out.", icon=":material/logout:")
+        st.link_button("Sign in", "/sign-in", key="navigation_sign_in", type="primary")
+    elif isinstance(error, ForbiddenError):
+        st.warning(str(error), icon=":material/lock:")
+    elif isinstance(error, UnknownPredictionError):
         st.warning(str(error), icon=":material/search_off:")
-        st.page_link("explore.py", label="Show all predictions", icon=":material/arrow_forward:")
+        frame.link("explore", "Show all predictions", icon=":material/arrow_forward:")
     elif isinstance(error, EncoderMissingError):
         st.error(str(error), icon=":material/model_training:")
         st.markdown("Install it, then open this page again:")
@@ -43,6 +56,15 @@ def show(error: TelepathyError) -> None:
     else:
         st.error(str(error), icon=":material/error:")
         _again("If this is mended:")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Say in its place what of an account, a key or a form was refused, and go on with the page."""
+    try:
+        yield
+    except (AccessError, RequestError) as error:
+        st.error(str(error), icon=":material/error:")
 
 
 def refused(name: str, error: AudioError | BusyError) -> None:

@@ -15,7 +15,6 @@ from core.features.overview import Overview
 from core.inference.model_scores import ModelScores, read_model_scores
 from core.inference.registry import find_model
 from core.reports.analysis import (
-    FIGURE_WIDTH_PX,
     Part,
     model_part,
     probabilities_part,
@@ -96,12 +95,12 @@ def report(
 
 
 def drawn(figure: go.Figure, *, name: str, has_plotly: bool, config: Mapping[str, object] = charts.CONFIG) -> str:
-    """A figure as markup, as wide as a report's column; `has_plotly` for the first figure of a document."""
-    figure.update_layout(width=FIGURE_WIDTH_PX)
+    """A figure as markup, as wide as what it stands in; `has_plotly` for the first figure of a document."""
+    figure.update_layout(width=None, autosize=True)
     markup: str = figure.to_html(
         full_html=False,
         include_plotlyjs=has_plotly,
-        config={key: value for key, value in config.items() if key not in {"showLink", "responsive"}},
+        config={key: value for key, value in config.items() if key != "showLink"},
         div_id=name,
     )
     return markup

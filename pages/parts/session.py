@@ -14,9 +14,18 @@ from zoneinfo import ZoneInfo, available_timezones
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY
-from core.domain import NOBODY, PROCESS, Caller, ModelCard, Prediction, Reader, Recording, Source
-from core.errors import BusyError, TelepathyError, UnknownPredictionError, UnknownRecordingError
+from core.domain import Caller, ModelCard, Prediction, Reader, Recording, Source
+from core.errors import (
+    BusyError,
+    NotSignedInError,
+    QuotaExceededError,
+    RateLimitedError,
+    TelepathyError,
+    UnknownPredictionError,
+    UnknownRecordingError,
+)
 from core.features.audio import DecodeLimits, decode
 from core.features.overview import Overview, overview
 from core.identifiers import new_id
@@ -39,38 +48,56 @@ def workbench() -> Workbench:
     return current_workbench()
 
 
-def caller() -> Caller | None:
-    """Who is signed in; None where nobody has to be."""
-    return None
+def caller() -> Caller:
+    """Who is signed in, as the store knows them now: an ended session or a disabled account is noticed on every run.
+
+    Raises
+    ------
+    NotSignedInError
+        Nobody is, or no longer.
+    """
+    found = workbench().access.caller_of_page(_cookie(SESSION_COOKIE), _cookie(REFRESH_COOKIE))
+    if found is None:
+        raise NotSignedInError
+    return found
+
+
+def keep_to(caller: Caller) -> None:
+    """Forget what this page knows of somebody else: a browser that connects anew may have changed hands meanwhile."""
+    if st.session_state.get("navigation_user") != caller.user.id:
+        if "navigation_user" in st.session_state:
+            st.session_state.clear()
+        st.session_state["navigation_user"] = caller.user.id
 
 
 def reader() -> Reader:
-    """Whose eyes this session asks the store with."""
-    asking = caller()
-    return PROCESS if asking is None else asking.reader
+    """Whose eyes this page asks the store with."""
+    return caller().reader
+
+
+def owner() -> UUID:
+    """Whose the recordings of this page are."""
+    return caller().user.id
 
 
 def own_reader() -> Reader:
     """As `reader`, of one's own alone: an admin's too."""
-    asking = caller()
-    return reader() if asking is None else Reader(user_id=asking.user.id)
-
-
-def owner() -> UUID:
-    """Whose the recordings of this session are."""
-    asking = caller()
-    return NOBODY if asking is None else asking.user.id
+    return Reader(user_id=caller().user.id)
 
 
 def who() -> str:
     """What this session's person is called where their deeds are kept."""
-    asking = caller()
-    return "not signed in" if asking is None else asking.user.email
+    return caller().user.email
 
 
 def call(route: str) -> Call:
     """An action on the page at `route` that costs inference, for the usage ledger."""
     return Call(route=route, method=PAGE, caller=caller(), request_id=new_id().hex, address=st.context.ip_address or "")
+
+
+def _cookie(name: str) -> str | None:
+    """What the browser said when it opened this page; the session may have been renewed since."""
+    return st.context.cookies.get(name)
 
 
 def zone() -> tzinfo:
@@ -111,7 +138,7 @@ class Inbox:
     def take(self, upload: Upload) -> str:
         """Take in one upload and open it; what is known already is not analysed again, unless there was no time."""
         known = self.outcomes.get(upload.sha256)
-        if known is not None and isinstance(known.refusal, BusyError):
+        if known is not None and isinstance(known.refusal, BusyError | RateLimitedError | QuotaExceededError):
             del self.outcomes[upload.sha256]
         if upload.sha256 not in self.outcomes and upload.sha256 not in self._pending:
             self._waiting[upload.sha256] = upload
@@ -160,6 +187,16 @@ class Inbox:
         """The newest, when the one that was to be shown got no outcome or had to make room."""
         if self.open_sha256 not in self.outcomes:
             self.open_sha256 = next(reversed(self.outcomes), "")
+
+    def forget_recording(self, recording_id: UUID) -> None:
+        """Forget the answers about a recording that was deleted, and empty the uploader, which holds its sound."""
+        self.outcomes = {
+            sha256: outcome
+            for sha256, outcome in self.outcomes.items()
+            if outcome.analysis is None or outcome.analysis.recording.id != recording_id
+        }
+        self.round += 1
+        self._open_one_that_is_there()
 
     def clear(self) -> None:
         """Forget all of it; what was analysed stays in the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, tzinfo
 
 from core.domain import Emotion, Prediction, Recording, Source, Uncertainty
@@ -160,3 +161,28 @@ def origin(recording: Recording, source: Source) -> str:
 def when(moment: datetime, zone: tzinfo) -> str:
     """Day and time at the reader's clock; UTC says so."""
     return f"{moment.astimezone(zone):%d %b %Y, %H:%M}{' UTC' if zone is UTC else ''}"
+
+
+def plain(text: str) -> str:
+    """What somebody typed, as they typed it: nothing in it counts as markdown.
+
+    >>> plain("a*b*")
+    'a\\\\*b\\\\*'
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=])", r"\\\1", " ".join(text.split()))
+
+
+def browser(user_agent: str) -> str:
+    """The program and system behind a `User-Agent`, as far as can be told.
+
+    >>> browser("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36")
+    'Chrome on Linux'
+    """
+    programs = {"Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {
+        **{"iPhone": "iPhone", "iPad": "iPad", "Android": "Android"},
+        **{"Windows": "Windows", "Mac OS": "macOS", "Linux": "Linux"},
+    }
+    program = next((name for mark, name in programs.items() if mark in user_agent), "A program")
+    system = next((name for mark, name in systems.items() if mark in user_agent), "")
+    return f"{program} on {system}" if system else program

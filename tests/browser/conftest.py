@@ -82,6 +82,10 @@ class Visit:
         self.page.locator(".telepathy-verdict").wait_for()
         self.settle()
 
+    def is_wider_than_the_window(self) -> bool:
+        """Whether a page that is not Streamlit's is wider than the window."""
+        return bool(self.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"))
+
     def scrolls_sideways(self) -> bool:
         """Whether anything is wider than the window."""
         return bool(
@@ -141,6 +145,7 @@ def visit(browser, app):
             has_touch=size == PHONE,
         )
         context.set_default_timeout(60_000)
+        context.add_cookies(app.browser_cookies)
         begun = Visit(page=context.new_page(), app=app)
         begun.watch()
         visits.append(begun)

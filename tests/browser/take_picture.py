@@ -52,7 +52,9 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1180})
+        context = browser.new_context(viewport={"width": 1440, "height": 1180})
+        context.add_cookies(app.browser_cookies)
+        page = context.new_page()
         page.goto(app.url)
         page.wait_for_function(READY)
         page.locator("input[type=file]").set_input_files(

@@ -34,7 +34,9 @@ def app(tmp_path_factory, chromium_path):
 
 @pytest.fixture(scope="module")
 def prediction_id(app):
-    answer = httpx2.post(f"{app.url}/api/v1/predict", files={"file": ("seed.wav", CLIP)}, timeout=60)
+    answer = httpx2.post(
+        f"{app.url}/api/v1/predict", files={"file": ("seed.wav", CLIP)}, headers=app.headers, timeout=60
+    )
     return answer.json()["prediction"]["id"] if "prediction" in answer.json() else answer.json()["id"]
 
 
@@ -198,6 +200,12 @@ def test_the_report_opens_without_internet_and_prints_as_text(visit, browser, tm
     printed = page.pdf(prefer_css_page_size=True)
     assert printed.startswith(b"%PDF")
     assert b"/ToUnicode" in printed  # glyphs that know their letters: text, not a picture of it
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.reload()
+    page.locator("#probabilities .main-svg").first.wait_for(state="attached")
+    figures = page.locator(".figure")
+    assert figures.count() == (3 if page_name == "explain" else 2)
+    assert not figures.evaluate_all("(all) => all.filter((one) => one.scrollWidth > one.clientWidth).length")
     context.close()
 
 

@@ -69,6 +69,7 @@ def opened(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *devices, *flags])
         context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=list(permissions))
+        context.add_cookies(app.browser_cookies)
         page = context.new_page()
         foreign: list[str] = []
         page.on("request", lambda request: foreign.append(request.url) if _is_foreign(request.url) else None)

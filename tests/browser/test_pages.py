@@ -24,7 +24,10 @@ def three_predictions(app):
     for pitch_hz in (101.0, 151.0, 211.0):
         data = voice_wav(seconds=1.5, pitch_hz=pitch_hz)
         answer = httpx2.post(
-            f"{app.url}/api/v1/predict", files={"file": (f"seed {pitch_hz:.0f}.wav", data)}, timeout=60
+            f"{app.url}/api/v1/predict",
+            files={"file": (f"seed {pitch_hz:.0f}.wav", data)},
+            headers=app.headers,
+            timeout=60,
         )
         assert answer.status_code == 200
 

@@ -6,6 +6,7 @@ import pytest
 
 from core.store.engine import open_store
 from tests.postgresql import PostgreSQLMissingError, running_server
+from tests.redis_server import RedisMissingError, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,23 @@ def postgresql_url(postgresql_server):
     """The URL of an empty PostgreSQL database."""
     with postgresql_server.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def one_redis():
+    """A real Redis server, started once. Tests that need it are skipped where it is not installed."""
+    try:
+        with running_redis() as server:
+            yield server
+    except RedisMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def redis_server(one_redis):
+    """The Redis server, empty."""
+    one_redis.empty()
+    return one_redis
 
 
 @pytest.fixture(params=["duckdb", "postgresql"])

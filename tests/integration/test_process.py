@@ -16,12 +16,15 @@ from uuid import UUID
 
 import httpx2
 import pytest
+import websockets.exceptions
+import websockets.sync.client
 
 from core.config import REPOSITORY, Settings
 from core.domain import PROCESS
 from core.store.engine import open_store
 from core.store.predictions import select_prediction
 from tests.process import RunningApp, free_port, running_app, start
+from tests.signed_in import OPENED_BY_A_PERSON, set_up_path
 from tests.sounds import voice_wav
 
 TINY = {"models_dir": REPOSITORY / "tests" / "reference" / "models", "model": "tiny"}
@@ -36,15 +39,86 @@ def app(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(app):
-    with httpx2.Client(base_url=app.url, timeout=30) as opened:
+    """A program with the admin's key, which opens no pages."""
+    with httpx2.Client(base_url=app.url, timeout=30, headers=app.headers) as opened:
         yield opened
 
 
-def test_pages_are_served_at_the_root_and_at_their_addresses(client):
+@pytest.fixture(scope="module")
+def browser(app):
+    """Who holds the admin's cookies."""
+    with httpx2.Client(base_url=app.url, timeout=30, cookies=app.admin.cookies) as opened:
+        yield opened
+
+
+def test_pages_are_served_at_the_root_and_at_their_addresses(browser):
     for path in ("/", "/explore", "/no-such-page"):
-        answer = client.get(path)
+        answer = browser.get(path)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/", "/sign-in"),
+        ("/explore?emotion=sad&emotion=calm", "/sign-in?next=/explore%3Femotion%3Dsad%26emotion%3Dcalm"),
+        ("/index.html", "/sign-in?next=/index.html"),
+        ("/static/../", None),
+    ],
+)
+def test_pages_lead_strangers_to_the_sign_in_page(app, path, target):
+    answer = httpx2.get(f"{app.url}{path}", timeout=30)
+    if target is not None:
+        assert (answer.status_code, answer.headers["location"]) == (303, target)
+    else:
+        assert answer.status_code != 200
+
+
+@pytest.mark.parametrize("cookies", [{}, {"telepathy_session": "x.y.z", "telepathy_refresh": "0" * 32}])
+def test_nothing_behind_the_pages_is_open_to_strangers(app, cookies):
+    with httpx2.Client(base_url=app.url, timeout=30, cookies=cookies) as stranger:
+        for path in ("/media/abc.wav", "/_stcore/metrics", "/component/x/y", "/_stcore/bidi-components/x/y.js"):
+            assert stranger.get(path).status_code == 401, path
+        for path in ("/_stcore/upload_file/a/b", "/_stcore/agent/interact", "/_stcore/agent/mcp"):
+            assert stranger.post(path, headers={"origin": app.url}).status_code == 401, path
+            assert stranger.post(path).status_code == 403, path
+        for path in ("/_stcore/health", "/_stcore/host-config"):
+            assert stranger.get(path).status_code == 200, path
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
+    with (
+        pytest.raises(websockets.exceptions.InvalidStatus) as refused,
+        websockets.sync.client.connect(
+            f"ws://127.0.0.1:{app.port}/_stcore/stream", subprotocols=["streamlit"], additional_headers=headers
+        ),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_page_of_another_site_opens_no_socket_through_a_browser(app):
+    cookie = "; ".join(f"{name}={value}" for name, value in app.admin.cookies.items())
+
+    def connect(origin: str):
+        return websockets.sync.client.connect(
+            f"ws://127.0.0.1:{app.port}/_stcore/stream",
+            origin=origin,
+            subprotocols=["streamlit"],
+            additional_headers={"Cookie": cookie},
+        )
+
+    with connect(app.url):
+        pass
+    for origin in ("https://evil.example", f"http://localhost:{app.port}", "http://127.0.0.1:3000"):
+        with pytest.raises(websockets.exceptions.InvalidStatus), connect(origin):
+            pass
+
+
+def test_set_up_link_worked_once(app):
+    answer = httpx2.get(app.url + set_up_path(app.log), headers=OPENED_BY_A_PERSON, timeout=30)
+    assert answer.status_code == 403
+    assert "was used already" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/health", "/api/v1/health", "/readyz", "/api/openapi.json"])
@@ -108,7 +182,10 @@ def test_batch_alias(client):
 
 
 def test_body_beyond_the_limit_is_refused_while_it_is_sent(app):
-    head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head = (
+        "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        f"X-API-Key: {app.admin.key}\r\n"
+    )
     part = '--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     block = bytes(1_000_000)
     n_sent = 0
@@ -145,7 +222,7 @@ def test_api_documentation_works_without_the_internet(app):
 
 
 def post_and_stop(app: RunningApp, n_requests: int) -> list[tuple[int, dict, bool]]:
-    """Send different recordings at once and, when all are under way, SIGTERM.
+    """Send different recordings at once and, when all are under way and the first is answered, SIGTERM.
 
     Status, body and whether it came after the signal, of each; a request left without an answer raises.
     """
@@ -154,21 +231,25 @@ def post_and_stop(app: RunningApp, n_requests: int) -> list[tuple[int, dict, boo
         % voice_wav(seconds=6.0, pitch_hz=80 + number)
         for number in range(n_requests)
     ]
-    under_way, is_stopping = threading.Semaphore(0), threading.Event()
+    under_way, is_stopping, is_first_answered = threading.Semaphore(0), threading.Event(), threading.Event()
 
     def post(body: bytes) -> tuple[int, dict, bool]:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", app.port, timeout=60)) as connection:
             connection.request("GET", "/healthz")  # the server has this connection, and not only the kernel
             connection.getresponse().read()
-            connection.request("POST", "/api/v1/predict", body, {"Content-Type": "multipart/form-data; boundary=x"})
+            headers = {"Content-Type": "multipart/form-data; boundary=x"} | app.headers
+            connection.request("POST", "/api/v1/predict", body, headers)
             under_way.release()
             with connection.getresponse() as answer:
-                return answer.status, json.load(answer), is_stopping.is_set()
+                came_after = is_stopping.is_set()
+                is_first_answered.set()
+                return answer.status, json.load(answer), came_after
 
     with ThreadPoolExecutor(n_requests) as threads:
         answers = [threads.submit(post, body) for body in bodies]
         for _ in bodies:
             assert under_way.acquire(timeout=60)
+        assert is_first_answered.wait(60)
         is_stopping.set()
         app.process.send_signal(signal.SIGTERM)
         return [answer.result() for answer in answers]
@@ -205,7 +286,10 @@ def test_predictions_beyond_the_deadline_are_refused_and_not_dropped(tmp_path):
 
 def test_sender_who_stalls_does_not_keep_the_process_from_stopping(tmp_path):
     with running_app(tmp_path, **TINY, shutdown_deadline_s=1) as app:
-        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        head = (
+            "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            f"X-API-Key: {app.admin.key}\r\n"
+        )
         with socket.create_connection(("127.0.0.1", app.port), timeout=20) as connection:
             connection.sendall(f"{head}Content-Length: 100000\r\n\r\n--x\r\n".encode())
             time.sleep(0.3)
@@ -219,7 +303,8 @@ def test_sender_who_stalls_does_not_keep_the_process_from_stopping(tmp_path):
 
 def test_interrupt_stops_it_as_cleanly(tmp_path):
     with running_app(tmp_path, **TINY) as app:
-        httpx2.post(f"{app.url}/predict", files={"file": voice_wav(seconds=1.0)}).raise_for_status()
+        answer = httpx2.post(f"{app.url}/predict", files={"file": voice_wav(seconds=1.0)}, headers=app.headers)
+        answer.raise_for_status()
         app.stop(signal.SIGINT)
         assert "Traceback" not in app.log.read_text()
     assert not list(tmp_path.glob("*.wal"))

@@ -421,3 +421,15 @@ def test_wrong_receiver_is_told_at_the_start_and_lets_go_of_the_store(settings, 
     with pytest.raises(InvalidSettingError, match=next(iter(wrong))):
         open_workbench(replace(settings, **wrong))
     open_workbench(settings).close()
+
+
+def test_recordings_are_encrypted_on_disk_when_the_settings_say_so(settings, clip):
+    with contextlib.closing(open_workbench(replace(settings, encrypt_recordings=True))) as workbench:
+        sha256 = analyse(workbench, clip).recording.sha256
+        assert workbench.recording_files.read(sha256) == clip
+        [kept] = (settings.data_dir / "recordings").glob(f"*/{sha256}")
+        assert b"RIFF" not in kept.read_bytes()
+        assert clip[1000:1032] not in kept.read_bytes()
+    with contextlib.closing(open_workbench(settings)) as workbench:
+        assert workbench.recording_files.read(sha256) == clip
+        assert analyse(workbench, clip).recording.sha256 == sha256

@@ -34,11 +34,14 @@ ARROWS = {
     "core.identifiers": set(),
     "core.plans": {"core.errors"},
     "core.config": {"core.errors", "core.plans"},
+    "core.secrets": {"core.errors", "core.config"},
     "core.features": {"core.domain", "core.errors", "core.config"},
     "core.inference": {"core.domain", "core.errors", "core.config", "core.features"},
-    "core.store": {"core.domain", "core.errors", "core.identifiers"},
+    "core.store": {"core.domain", "core.errors", "core.identifiers", "core.secrets"},
     "core.evaluation": {"core.domain", "core.errors"},
-    "core.access": {"core.domain", "core.errors", "core.config", "core.plans", "core.identifiers", "core.store"},
+    "core.access": {
+        *("core.domain", "core.errors", "core.config", "core.plans", "core.identifiers", "core.secrets", "core.store")
+    },
     "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
     "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
     "core.usage": {

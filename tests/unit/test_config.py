@@ -63,6 +63,8 @@ def test_unknown_key_names_the_nearest_valid_one(environ, toml, nearest):
         ("plans", "free"),
         ("plans", '{"free": 3}'),
         ("plans", '{"free": {"limits": "often"}}'),
+        ("address_limits", "often"),
+        ("address_limits", ""),
         ("plans", '{"free": {"max_concurrent": 0}}'),
         ("plans", '{"free": {"calls_per_month": 1.5}}'),
         ("plans", '{"campus": {"limits": "1 per second"}}'),
@@ -117,3 +119,11 @@ def test_each_setting_has_its_line_in_the_documentation(field):
 def test_documentation_lists_no_setting_that_does_not_exist():
     documented = (REPOSITORY / "docs" / "settings.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", documented, re.MULTILINE)) == {field.name for field in FIELDS}
+
+
+def test_shared_recordings_are_not_encrypted_with_a_key_of_one_machine():
+    encrypted = {"TELEPATHY_ENCRYPT_RECORDINGS": "true", "TELEPATHY_RECORDINGS_URL": "s3://bucket/recordings"}
+    with pytest.raises(InvalidSettingError, match="secret_keys"):
+        Settings.load(encrypted)
+    assert Settings.load(encrypted | {"TELEPATHY_SECRET_KEYS": "k"}).encrypt_recordings
+    assert Settings.load({"TELEPATHY_ENCRYPT_RECORDINGS": "true"}).encrypt_recordings

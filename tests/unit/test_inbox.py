@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from core.domain import Source
-from core.errors import BusyError, EmptyAudioError, StoreError
+from core.errors import BusyError, EmptyAudioError, QuotaExceededError, RateLimitedError, StoreError
 from core.inbox import Pending, receive
 from core.inference.executor import InferenceExecutor
-from core.usage import PAGE, Call
+from core.usage import PAGE, Call, noting
 from tests.factories import make_prediction, make_recording
 from tests.ledgers import RememberedUsage
 
@@ -31,7 +31,12 @@ def executor():
 
 def workbench(executor, analyse):
     """Nothing but what an inbox asks of a workbench."""
-    return SimpleNamespace(executor=executor, analyse=analyse, usage=RememberedUsage())
+    ledger = RememberedUsage()
+
+    def serving(call, *, waited_s):
+        return noting(ledger, call, waited_s=waited_s)
+
+    return SimpleNamespace(executor=executor, analyse=analyse, serving=serving, usage=ledger)
 
 
 def test_an_upload_knows_its_content():
@@ -69,6 +74,18 @@ def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
 
     Pending(workbench(executor, analyse), UPLOAD, call=CALL, owner=OWNER).wait(tell)
     assert told[-1] == (0.4, "Recognising", True)
+
+
+@pytest.mark.parametrize(
+    "refusal", [RateLimitedError("1 call per minute", 60), QuotaExceededError("free", "9 calls", 60)]
+)
+def test_a_call_too_many_is_a_refusal_of_that_one_upload(executor, refusal):
+    def analyse(*_args, **_given):
+        raise refusal
+
+    opened = workbench(executor, analyse)
+    assert Pending(opened, UPLOAD, call=CALL, owner=OWNER).wait(lambda *_: None).refusal is refusal
+    assert [event.status for event in opened.usage.events] == [429]
 
 
 def test_a_recording_that_cannot_be_used_is_a_refusal(executor):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.application import create_api
 from core.config import REPOSITORY, Settings
-from core.workbench import open_workbench
+from core.workbench import Workbench, open_workbench
+from tests.callers import key_header
+from tests.integration.api.fakes import NO_LIMIT, ROOMY_PLANS
 from tests.sounds import voice_wav
 
 TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
@@ -15,7 +18,15 @@ TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path, models_dir=TINY_MODELS, model="tiny", max_upload_mb=2.0, max_batch_mb=3.0)
+    return Settings(
+        data_dir=tmp_path,
+        models_dir=TINY_MODELS,
+        model="tiny",
+        max_upload_mb=2.0,
+        max_batch_mb=3.0,
+        address_limits=NO_LIMIT,
+        plans=ROOMY_PLANS,
+    )
 
 
 @pytest.fixture
@@ -31,9 +42,15 @@ def api(workbench):
 
 
 @pytest.fixture
-def client(api):
-    with TestClient(api, client=("127.0.0.1", 50_000)) as opened:
+def client(api, workbench):
+    """Who sends an admin's key with everything, from this machine."""
+    with client_of(api, workbench) as opened:
         yield opened
+
+
+def client_of(api: FastAPI, workbench: Workbench) -> TestClient:
+    """A client from this machine with an admin's key."""
+    return TestClient(api, headers=key_header(workbench), client=("127.0.0.1", 50_000))
 
 
 @pytest.fixture(scope="session")

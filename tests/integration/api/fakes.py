@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
+from core.access.guards import KeyGuard, SignInGuard
+from core.access.limits import CallLimits
+from core.access.windows import Windows
 from core.config import Settings
-from core.domain import Emotion, Source
+from core.domain import Caller, Emotion, Source
 from core.inference.attribution import Attribution, Stretch
 from core.inference.executor import InferenceExecutor
+from core.plans import default_plans
+from core.usage import Use
+from tests.callers import FakeAccess
 from tests.factories import make_prediction, make_probabilities, make_recording
 from tests.ledgers import RememberedUsage
+
+NO_LIMIT = "1000000 per minute"
+ROOMY_PLANS = {
+    name: replace(plan, limits=NO_LIMIT, calls_per_month=None, audio_s_per_month=None, max_concurrent=1000)
+    for name, plan in default_plans().items()
+}
+"""For tests that ask more than a plan allows, of something else than plans."""
 
 
 class FakeWorkbench:
     """Answers every recording with a made-up prediction, after calling `on_analyse`."""
 
     def __init__(self, settings: Settings, on_analyse: Callable[[], None] = lambda: None) -> None:
-        self.settings = settings
+        self.settings = replace(settings, plans=ROOMY_PLANS)
         self.usage = RememberedUsage()
+        self.access = FakeAccess()
+        windows = Windows()
+        self.limits = CallLimits(windows, address_limits=NO_LIMIT)
+        self.key_guard = KeyGuard(windows, settings)
+        self.sign_in_guard = SignInGuard(windows, settings)
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self.checks = [SimpleNamespace(name="model", ok=True, sentence="The model is loaded.")]
         self.outbox = SimpleNamespace(n_waiting=0)
@@ -69,6 +88,9 @@ class FakeWorkbench:
             surrogate_sentences=(),
             surrogate_missing="Nobody made one.",
         )
+
+    def count_audio(self, caller: Caller | None, use: Use) -> None:
+        """There is no month's quota."""
 
     def readiness(self) -> list[SimpleNamespace]:
         return self.checks

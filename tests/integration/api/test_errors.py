@@ -15,6 +15,7 @@ from api.application import create_api
 from api.errors import HTTP_KINDS, KINDS, NOT_READY, kind_of
 from core import errors
 from core.config import REPOSITORY, Settings
+from tests.callers import ANY_KEY
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -24,7 +25,7 @@ def tree(root: type[errors.TelepathyError]) -> list[type[errors.TelepathyError]]
 
 
 FAKE = FakeWorkbench(Settings())
-FUZZED = TestClient(create_api(lambda: FAKE))
+FUZZED = TestClient(create_api(lambda: FAKE), headers=ANY_KEY)
 CLASSES = tree(errors.TelepathyError)
 ALL_KINDS = [*KINDS.values(), *HTTP_KINDS.values(), NOT_READY]
 
@@ -99,7 +100,7 @@ def broken(tmp_path):
     def fail():
         raise ZeroDivisionError("secret /etc/path")
 
-    with TestClient(create_api(lambda: FakeWorkbench(Settings(data_dir=tmp_path), fail))) as client:
+    with TestClient(create_api(lambda: FakeWorkbench(Settings(data_dir=tmp_path), fail)), headers=ANY_KEY) as client:
         yield client
 
 
@@ -120,7 +121,7 @@ def test_failing_store_is_told_and_logged(tmp_path):
         raise errors.StoreError("appending predictions", "No space left on device")
 
     api = create_api(lambda: FakeWorkbench(Settings(data_dir=tmp_path), fail))
-    with TestClient(api) as client, structlog.testing.capture_logs() as logged:
+    with TestClient(api, headers=ANY_KEY) as client, structlog.testing.capture_logs() as logged:
         answer = client.post("/api/v1/predict", files={"file": b"sound"})
     assert "No space left" in refused(answer, 503, "store")["detail"]
     assert [entry["log_level"] for entry in logged if entry["event"] == "request failed"] == ["error"]
@@ -130,7 +131,7 @@ def test_workbench_that_cannot_open_is_told():
     def fail():
         raise errors.StoreError("opening it", "another process holds it")
 
-    with TestClient(create_api(fail), client=("127.0.0.1", 1)) as client:
+    with TestClient(create_api(fail), headers=ANY_KEY, client=("127.0.0.1", 50_000)) as client:
         refused(client.get("/api/v1/predictions"), 503, "store")
         refused(client.get("/readyz"), 503, "store")
         assert client.get("/healthz").status_code == 200
@@ -177,7 +178,7 @@ def test_sender_who_leaves_is_no_error():
         "path": "/api/v1/predict",
         "raw_path": b"/api/v1/predict",
         "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"x-api-key", b"tel_live_anything")],
     }
 
     async def receive():

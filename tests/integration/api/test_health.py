@@ -19,6 +19,8 @@ from core.config import Settings
 from core.errors import StoreError
 from core.workbench import open_workbench
 from tests.bundles import PUBLISHED_ENCODER, copy_of_tiny
+from tests.callers import ANY_KEY
+from tests.integration.api.conftest import client_of
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -51,7 +53,7 @@ def test_ready_process_says_what_it_looked_at(client):
 def test_process_that_is_not_ready_says_why(tmp_path):
     workbench = FakeWorkbench(Settings(data_dir=tmp_path))
     workbench.checks.append(SimpleNamespace(name="disk", ok=False, sentence="3 MB are free; 200 MB are needed."))
-    with TestClient(create_api(lambda: workbench)) as client:
+    with TestClient(create_api(lambda: workbench), headers=ANY_KEY) as client:
         body = refused(client.get("/readyz"), 503, "not_ready")
     assert body["detail"] == "3 MB are free; 200 MB are needed."
     assert [(check["name"], check["ok"]) for check in body["checks"]] == [("model", True), ("disk", False)]
@@ -61,7 +63,7 @@ def problem_when(settings: Settings) -> dict:
     """What /readyz says of a real workbench with these settings."""
     workbench = open_workbench(settings)
     try:
-        with TestClient(create_api(lambda: workbench)) as client:
+        with client_of(create_api(lambda: workbench), workbench) as client:
             return refused(client.get("/readyz"), 503, "not_ready")
     finally:
         workbench.close()
@@ -234,7 +236,7 @@ def test_model_whose_encoder_is_missing_is_listed_and_refused_with_what_to_run(s
     copy_of_tiny(tmp_path / "models")
     workbench = open_workbench(dataclasses.replace(settings, models_dir=tmp_path / "models"))
     try:
-        with TestClient(create_api(lambda: workbench)) as client:
+        with client_of(create_api(lambda: workbench), workbench) as client:
             listed = {model["name"]: model for model in client.get("/api/v1/models").json()["items"]}
             assert {name: model["is_installed"] for name, model in listed.items()} == {"tiny": True, "whisper": False}
             answer = client.post("/api/v1/predict?model=whisper", files={"file": ("clip.wav", wav)})

@@ -12,6 +12,7 @@ import pytest
 
 from api.application import create_api
 from core.config import Settings
+from tests.callers import ANY_KEY
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -23,7 +24,7 @@ BLOCK = bytes(64 * 1024)
 
 def client_of(workbench: FakeWorkbench, **options) -> httpx2.AsyncClient:
     api = create_api(lambda: workbench, **options)
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver", headers=ANY_KEY)
 
 
 class Blocks:
@@ -100,6 +101,34 @@ def test_sender_who_stalls_is_given_up_and_holds_no_worker():
             for answer in await asyncio.gather(*stalled):
                 assert "Nothing arrived for 0.5 s" in refused(answer, 408, "upload_stalled")["detail"]
         assert workbench.n_begun == 1
+
+    asyncio.run(scenario())
+
+
+def test_sender_who_trickles_is_given_up():
+    """One byte well within `upload_stall_s`, again and again, on a clock that is moved by hand."""
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        passed_s, n_sent = 0.0, 0
+        real_time = loop.time
+        loop.time = lambda: real_time() + passed_s
+
+        async def trickling() -> AsyncIterator[bytes]:
+            nonlocal passed_s, n_sent
+            yield HEAD
+            while True:
+                passed_s += 5.0
+                n_sent += 1
+                yield b"x"
+
+        workbench = FakeWorkbench(Settings(upload_stall_s=30.0))
+        async with client_of(workbench) as client:
+            answer = await client.post("/api/v1/predict", content=trickling(), headers=MULTIPART)
+        assert "Less than 1,000 bytes a second arrived" in refused(answer, 408, "upload_stalled")["detail"]
+        assert answer.headers["connection"] == "close"
+        assert n_sent == 7
+        assert workbench.n_begun == 0
 
     asyncio.run(scenario())
 
@@ -184,7 +213,7 @@ def test_request_cancelled_past_the_deadline_is_told_so():
             "path": "/api/v1/predict",
             "raw_path": b"/api/v1/predict",
             "query_string": b"",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+            "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"x-api-key", b"tel_live_anything")],
         }
 
         async def receive():

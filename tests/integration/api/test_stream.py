@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import uvicorn
 import websockets.sync.client
-from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from api.application import create_api
@@ -36,7 +35,8 @@ from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
 from core.usage import Use
 from core.workbench import open_workbench
-from tests.integration.api.conftest import TINY_MODELS
+from tests.callers import key_header
+from tests.integration.api.conftest import TINY_MODELS, client_of
 from tests.sounds import voice
 
 RATE = 16_000
@@ -179,7 +179,7 @@ def hasty_client(tmp_path):
         max_duration_s=2.0,
     )
     workbench = open_workbench(settings)
-    with TestClient(create_api(lambda: workbench)) as opened:
+    with client_of(create_api(lambda: workbench), workbench) as opened:
         yield opened
     workbench.close()
 
@@ -214,7 +214,7 @@ def test_stream_too_many_is_refused_and_a_seat_is_free_again_afterwards(hasty_cl
 
 def test_process_that_stops_takes_no_more_streams(workbench):
     with (
-        TestClient(create_api(lambda: workbench, is_draining=lambda: True)) as stopping,
+        client_of(create_api(lambda: workbench, is_draining=lambda: True), workbench) as stopping,
         stopping.websocket_connect("/api/v1/stream") as socket,
     ):
         assert socket.receive_json()["code"] == "shutting_down"
@@ -272,7 +272,8 @@ def until(is_true: Callable[[], bool]) -> None:
 
 
 def test_stream_whose_sender_leaves_is_kept_all_the_same(server, workbench, sound):
-    with websockets.sync.client.connect(f"{server}/api/v1/stream") as socket:
+    headers = key_header(workbench)
+    with websockets.sync.client.connect(f"{server}/api/v1/stream", additional_headers=headers) as socket:
         socket.send(json.dumps(CONFIGURATION | {"store": True}))
         for frame in pieces(s16le(sound)):
             socket.send(frame)

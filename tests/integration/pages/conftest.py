@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.access.access import SignedIn
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY, Settings
-from core.workbench import open_workbench, set_current_workbench
+from core.domain import Role, User
+from core.workbench import current_workbench, open_workbench, set_current_workbench
+from pages.parts import session
 from tests.bundles import TINY
+from tests.callers import make_user
 
 NAVIGATION = REPOSITORY / "pages" / "navigation.py"
 
@@ -28,8 +33,24 @@ def workbench(settings):
 
 
 @pytest.fixture
-def open_page(workbench):
-    """Opens a page, as by its address; `parameters` stand behind the question mark."""
+def sign_in(workbench, monkeypatch):
+    """Signs somebody of a role in, in the browser of this test; gives who."""
+
+    def sign_in_as(role: Role, user: User | None = None) -> SignedIn:
+        opened = current_workbench()
+        user = user or make_user(opened, role)
+        signed_in = opened.access.start_session(user, address="127.0.0.1", user_agent="a test")
+        cookies = {SESSION_COOKIE: signed_in.access_token, REFRESH_COOKIE: signed_in.refresh_token}
+        monkeypatch.setattr(session, "_cookie", cookies.get)
+        return signed_in
+
+    return sign_in_as
+
+
+@pytest.fixture
+def open_page(workbench, sign_in):
+    """Opens a page, as an admin by its address; `parameters` stand behind the question mark."""
+    sign_in(Role.ADMIN)
 
     def open_it(page: str = "analyse", **parameters: str | list[str]) -> AppTest:
         app = AppTest.from_file(NAVIGATION, default_timeout=60)

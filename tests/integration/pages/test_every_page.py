@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.config import REPOSITORY
+from core.domain import Role
 from core.errors import BusyError, ShuttingDownError
 from core.workbench import open_workbench, set_current_workbench
 from pages.parts import session
@@ -27,7 +28,7 @@ def test_opens_on_an_empty_store_with_a_heading_and_without_errors(open_page, pa
     app = open_page(page)
     assert not app.exception
     assert not app.error
-    assert [title.value for title in app.title] == [page.capitalize()]
+    assert [title.value for title in app.title] == [page.replace("_", " ").capitalize()]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -43,9 +44,10 @@ def test_empty_explore_leads_to_analyse(open_page):
     assert [link.label for link in app.get("page_link")] == ["Analyse a recording"]
 
 
-def test_a_missing_model_says_how_to_make_one_and_leaves_explore_alone(settings, tmp_path, open_page, workbench):
+def test_a_missing_model_says_how_to_make_one_and_leaves_explore_alone(settings, tmp_path, open_page, sign_in):
     bare = open_workbench(replace(settings, data_dir=tmp_path / "bare", models_dir=tmp_path / "none"))
     set_current_workbench(bare)
+    sign_in(Role.ADMIN)
     try:
         app = open_page("analyse")
         assert not app.exception
@@ -56,13 +58,14 @@ def test_a_missing_model_says_how_to_make_one_and_leaves_explore_alone(settings,
         bare.close()
 
 
-def test_a_missing_encoder_says_how_to_install_it(settings, tmp_path, open_page, workbench):
+def test_a_missing_encoder_says_how_to_install_it(settings, tmp_path, open_page, sign_in):
     folder = copy_of_tiny(tmp_path / "models", "whisper", lambda card: card.update(encoder=PUBLISHED_ENCODER))
     (folder / "encoder.tflite").unlink()
     bare = open_workbench(
         replace(settings, data_dir=tmp_path / "bare", models_dir=tmp_path / "models", model="whisper")
     )
     set_current_workbench(bare)
+    sign_in(Role.ADMIN)
     try:
         app = open_page("analyse")
         assert not app.exception
@@ -86,7 +89,7 @@ def test_a_passing_trouble_offers_another_try_that_works(open_page, monkeypatch,
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr(session, "workbench", refuse)
+        broken.setattr(session, "zone", refuse)
         app = open_page("explore")
         assert str(error) in text_of(app)
         [again] = app.button
@@ -95,9 +98,17 @@ def test_a_passing_trouble_offers_another_try_that_works(open_page, monkeypatch,
     assert "No predictions yet" in text_of(app)
 
 
+def test_trouble_before_anybody_is_known_is_told_too(open_page, workbench):
+    workbench.access.close()
+    app = open_page()
+    assert not app.exception
+    assert "The store failed" in app.error[0].value
+    assert not app.title
+
+
 def test_any_other_error_stays_loud(open_page, monkeypatch):
     def break_down():
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(session, "workbench", break_down)
+    monkeypatch.setattr(session, "zone", break_down)
     assert open_page("explore").exception[0].message == "a mistake of ours"

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from core.config import Settings
-from core.domain import NOBODY, PROCESS, Emotion, Source
+from core.domain import NOBODY, PROCESS, Emotion, Role, Source
 from core.inference.registry import ENCODER
 from core.store.predictions import count_predictions, insert_prediction
 from core.workbench import open_workbench, set_current_workbench
@@ -164,9 +164,10 @@ def test_a_model_that_is_gone_offers_the_one_in_use(open_page, workbench, predic
     assert "The strongest reasons" in text_of(app)
 
 
-def test_without_a_surrogate_one_sentence_says_so_and_the_rest_works(tmp_path, open_page, workbench):
+def test_without_a_surrogate_one_sentence_says_so_and_the_rest_works(tmp_path, open_page, sign_in):
     bare = open_workbench(Settings(data_dir=tmp_path / "bare", models_dir=TINY.parent, model="tiny"))
     set_current_workbench(bare)
+    sign_in(Role.ADMIN)
     try:
         prediction = bare.analyse(
             voice_wav(seconds=1.2), name="clip.wav", source=Source.UPLOAD, owner=NOBODY

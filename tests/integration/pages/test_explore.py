@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from core.domain import Emotion, Source
-from core.store.predictions import insert_predictions
-from core.store.recordings import insert_recording
+from core.domain import PROCESS, Emotion, Reader, Source
+from core.identifiers import new_id
+from core.store.predictions import PredictionFilter, count_predictions, insert_predictions
+from core.store.recordings import insert_recording, select_recording
+from pages.parts import session
 from tests.factories import make_prediction, make_recording
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -140,3 +142,26 @@ def test_download_offers_all_that_match(open_page, ledger):
     [download] = open_page("explore", emotion=["angry"]).download_button
     assert download.label == "Download CSV"
     assert "20 predictions" in download.proto.help
+
+
+def test_deleting_a_recording_asks_once_more_and_takes_its_answers_away(open_page, ledger, workbench):
+    app = open_page("explore", prediction=str(ledger[0].id))
+    n_before = count_predictions(workbench.store, reader=PROCESS)
+    button = app.button(key="explore_delete")
+    assert button.label == "Delete for good"
+    assert count_predictions(workbench.store, reader=PROCESS) == n_before
+    button.click().run()
+    assert not app.exception
+    assert "prediction" not in app.query_params
+    about_it = PredictionFilter(recording_id=ledger[0].recording_id)
+    assert count_predictions(workbench.store, reader=PROCESS, filter=about_it) == 0
+    assert select_recording(workbench.store, recording_id=ledger[0].recording_id, reader=PROCESS) is None
+
+
+def test_a_stranger_sees_no_answer_by_any_address(open_page, ledger, monkeypatch):
+    monkeypatch.setattr(session, "reader", lambda: Reader(user_id=new_id()))
+    assert "No predictions yet" in [each.value for each in open_page("explore").subheader]
+    for page in ("explore", "explain"):
+        app = open_page(page, prediction=str(ledger[0].id))
+        assert not app.exception
+        assert "angry" not in "".join(each.value for each in app.markdown)

@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from core.domain import PROCESS, Emotion
+from core.domain import PROCESS, Emotion, Reader
+from core.identifiers import new_id
 from core.reports.predictions_csv import COLUMNS, predictions_csv, without_formula
 from core.store.engine import open_store
 from core.store.predictions import MAX_PAGE_ROWS, PredictionFilter, insert_predictions
@@ -68,3 +69,10 @@ def test_a_name_that_a_spreadsheet_would_run_is_disarmed(store, start):
 
 def test_other_names_stay_as_they_are():
     assert without_formula('Größe, "1"\n=2.wav') == 'Größe, "1"\n=2.wav'
+
+
+def test_strangers_get_the_header_alone(store):
+    recording = insert_recording(store, recording=make_recording(owner_id=new_id()))
+    insert_predictions(store, predictions=[make_prediction(recording)])
+    for reader, n_lines in ((Reader(user_id=recording.owner_id), 2), (Reader(user_id=new_id()), 1)):
+        assert len("".join(predictions_csv(store, reader=reader)).splitlines()) == n_lines

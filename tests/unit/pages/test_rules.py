@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
+from streamlit import config
 
 from core.config import REPOSITORY
 
@@ -61,3 +62,9 @@ def test_caches_are_bounded(path):
     for call in calls(path):
         if isinstance(call.func, ast.Attribute) and call.func.attr in {"cache_data", "cache_resource"}:
             assert {keyword.arg for keyword in call.keywords} & {"max_entries"}, f"{path.name}:{call.lineno}"
+
+
+@pytest.mark.parametrize(("option", "wanted"), [("runner.postScriptGC", False), ("server.fileWatcherType", "none")])
+def test_what_holds_up_the_sound_of_a_microphone_after_each_run_of_a_page_is_off(monkeypatch, option, wanted):
+    monkeypatch.chdir(REPOSITORY)
+    assert config.get_config_options(force_reparse=True)[option].value == wanted

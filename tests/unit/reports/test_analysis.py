@@ -65,7 +65,7 @@ def test_facts_probabilities_doubt_timeline_and_the_models_protocol_are_all_ther
     ):
         assert said in text, said
     assert all(emotion.value in text for emotion in Emotion)
-    assert all(f"{segment.start_s:.1f} s" in text for segment in prediction.segments)
+    assert all(f"{segment.start_s:.1f}\u00a0s" in text for segment in prediction.segments)
 
 
 def test_what_others_wrote_is_text_and_never_markup():

@@ -1,0 +1,167 @@
+"""Who may open which page and call which route: the one table of it.
+
+tests/integration/api/test_roles.py walks every page and every route, fails on one that is missing here, and asks each
+as each role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.domain import Caller, Role, Scope
+from core.errors import ForbiddenError
+
+EVERYBODY = frozenset(Role)
+"""Who is signed in, whatever for."""
+WORKING = frozenset({Role.ANALYST, Role.ANNOTATOR, Role.ADMIN})
+"""All but viewers, who show what it does: they send no batches and hold no keys."""
+ADMINS = frozenset({Role.ADMIN})
+
+PAGES: Mapping[str, frozenset[Role]] = {
+    "analyse": EVERYBODY,
+    "live": EVERYBODY,
+    "explore": WORKING,
+    "explain": EVERYBODY,
+    "projects": WORKING,
+    "usage": EVERYBODY,
+    "account": EVERYBODY,
+    "people": ADMINS,
+    "admin": ADMINS,
+    "sign_out": EVERYBODY,
+}
+"""By the name of the page's file."""
+
+
+ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.VIEWER: frozenset({Scope.PREDICT, Scope.READ}),
+    Role.ANALYST: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
+    Role.ANNOTATOR: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
+    Role.ADMIN: frozenset(Scope),
+}
+"""What somebody who is signed in may ask for, and the most that their keys can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Who may call a route."""
+
+    roles: frozenset[Role] = EVERYBODY
+    scope: Scope | None = None
+    """What an API key must be allowed besides; None for what any key may."""
+    is_public: bool = False
+    """Nobody is asked who they are."""
+    needs_person: bool = False
+    """A session or a signed token, not an API key: a key that leaked must not be able to make others."""
+
+
+PUBLIC = Rule(is_public=True)
+_PREDICT = Rule(scope=Scope.PREDICT)
+_READ = Rule(scope=Scope.READ)
+_PERSON = Rule(needs_person=True)
+_KEYS = Rule(roles=WORKING, needs_person=True)
+
+WEBSOCKET = "WEBSOCKET"
+"""Stands where the method of other routes does."""
+
+ROUTES: Mapping[tuple[str, str], Rule] = {
+    ("POST", "/api/v1/predict"): _PREDICT,
+    ("POST", "/predict"): _PREDICT,
+    ("POST", "/api/v1/batch-predict"): Rule(roles=WORKING, scope=Scope.PREDICT),
+    ("POST", "/batch-predict"): Rule(roles=WORKING, scope=Scope.PREDICT),
+    ("POST", "/api/v1/explain"): _PREDICT,
+    (WEBSOCKET, "/api/v1/stream"): _PREDICT,
+    (WEBSOCKET, "/ws/stream"): _PREDICT,
+    ("GET", "/api/v1/predictions"): _READ,
+    ("GET", "/api/v1/predictions/{prediction_id}"): _READ,
+    ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
+    ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(roles=WORKING, scope=Scope.DELETE),
+    ("GET", "/api/v1/models"): Rule(),
+    ("GET", "/api/v1/auth/me"): Rule(),
+    ("POST", "/api/v1/auth/sign-out"): _PERSON,
+    ("GET", "/api/v1/keys"): _KEYS,
+    ("POST", "/api/v1/keys"): _KEYS,
+    ("DELETE", "/api/v1/keys/{key_id}"): _KEYS,
+    ("POST", "/api/v1/keys/{key_id}/rotate"): _KEYS,
+    # Public, each for its reason. These give out or take in what proves who somebody is:
+    ("POST", "/api/v1/auth/token"): PUBLIC,
+    ("POST", "/api/v1/auth/refresh"): PUBLIC,
+    ("GET", "/sign-in"): PUBLIC,
+    ("POST", "/sign-in"): PUBLIC,
+    ("GET", "/register"): PUBLIC,
+    ("POST", "/register"): PUBLIC,
+    ("GET", "/forgot"): PUBLIC,
+    ("POST", "/forgot"): PUBLIC,
+    ("GET", "/set-up"): PUBLIC,
+    ("POST", "/set-up"): PUBLIC,
+    ("GET", "/link"): PUBLIC,
+    ("POST", "/link"): PUBLIC,
+    ("GET", "/sign-out"): PUBLIC,
+    ("POST", "/sign-out"): PUBLIC,
+    ("GET", "/sign-in/assets/{name}"): PUBLIC,
+    ("GET", "/sign-in/provider"): PUBLIC,
+    ("GET", "/sign-in/vouched"): PUBLIC,
+    # These are for machines that watch this one, and tell nothing of what it holds; /metrics asks for a token or
+    # for a caller on this machine, /readyz gives details to admins only:
+    ("GET", "/api/v1/health"): PUBLIC,
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
+    ("GET", "/metrics"): PUBLIC,
+    # These are the same for everybody who has the source:
+    ("GET", "/api"): PUBLIC,
+    ("GET", "/api/docs"): PUBLIC,
+    ("GET", "/api/docs/assets/{name}"): PUBLIC,
+    ("GET", "/api/openapi.json"): PUBLIC,
+    ("GET", "/api/asyncapi.json"): PUBLIC,
+    # These say that a WebSocket is meant:
+    ("GET", "/api/v1/stream"): PUBLIC,
+    ("GET", "/ws/stream"): PUBLIC,
+}
+"""By method and path template. What is not here is open to nobody."""
+
+
+def may_open(role: Role, page: str) -> bool:
+    """Whether somebody in `role` may open the page of this file name; no for one the table lacks.
+
+    >>> may_open(Role.VIEWER, "analyse"), may_open(Role.VIEWER, "admin")
+    (True, False)
+    """
+    return role in PAGES.get(page, frozenset())
+
+
+def rule_of(method: str, path: str) -> Rule:
+    """Who may call a route.
+
+    Raises
+    ------
+    ForbiddenError
+        The table lacks it.
+    """
+    rule = ROUTES.get((method, path))
+    if rule is None:
+        raise ForbiddenError(f"Nobody may call {method} {path}: it stands in no table.")
+    return rule
+
+
+def require_route(caller: Caller, method: str, path: str) -> None:
+    """See that `caller` may call a route.
+
+    Raises
+    ------
+    ForbiddenError
+        They may not: their role, their key's scopes, or a key where a person has to be.
+    """
+    rule = rule_of(method, path)
+    if rule.is_public:
+        return
+    role = caller.user.role
+    if role not in rule.roles:
+        able = ", ".join(each.value for each in Role if each in rule.roles)
+        raise ForbiddenError(f"The role {role.value!r} may not do this; {able} may. Ask an admin for another role.")
+    if rule.needs_person and caller.key_id is not None:
+        raise ForbiddenError(
+            "An API key may not do this. Sign in with a browser, or ask for a token: POST /api/v1/auth/token."
+        )
+    if rule.scope is not None and rule.scope not in caller.scopes:
+        raise ForbiddenError(f"This API key lacks the scope {rule.scope.value!r}. Make one that has it.")

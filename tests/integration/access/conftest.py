@@ -1,0 +1,39 @@
+"""Accounts on each database, each test with none to begin with."""
+
+from __future__ import annotations
+
+import pytest
+from argon2 import PasswordHasher
+
+from core.access import passwords
+from core.access.access import Access
+from core.config import Settings
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch):
+    """Argon2 with parameters that take a millisecond."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._hash_of_nobody.cache_clear()
+    yield
+    passwords._hash_of_nobody.cache_clear()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def access_store_url(request):
+    """`store_url` of the settings that puts the access store on each database in turn."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+
+
+@pytest.fixture
+def settings(tmp_path, access_store_url):
+    """Settings of an installation that nobody has started yet."""
+    return Settings(data_dir=tmp_path / "data", store_url=access_store_url)
+
+
+@pytest.fixture
+def access(settings):
+    """Accounts of a fresh installation."""
+    opened = Access.open(settings)
+    yield opened
+    opened.close()
