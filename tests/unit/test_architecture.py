@@ -53,7 +53,7 @@ ARROWS = {
     "core.machine": set(),
     "core.redaction": set(),
     "core.logs": {"core.redaction"},
-    "core.crash_reports": {"core.config", "core.redaction"},
+    "core.crash_reports": {"core.__version__", "core.config", "core.redaction"},
     "core.alerts": {
         "core.domain",
         "core.errors",
