@@ -7,6 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import HTTP_KINDS, error_response, problem, problem_response
 from api.metrics import Metrics
+from api.usage import note_request
 from core.errors import ShuttingDownError
 from core.identifiers import new_id
 
@@ -90,7 +92,7 @@ class Doorkeeper:
         assert task is not None
         self._open_requests.add(task)
         self._metrics.begin_request()
-        started = time.perf_counter()
+        began_at, started = datetime.now(UTC), time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._answer(request, receive, send_with_headers)
@@ -116,6 +118,7 @@ class Doorkeeper:
                 route = getattr(scope.get("route"), "path", "unmatched")
                 problem_code = scope["state"].get("problem_code")
                 self._metrics.observe_request(method, route, status, duration_s, problem_code=problem_code)
+                note_request(scope, began_at=began_at, status=status, duration_s=duration_s)
                 log.info(
                     "request",
                     method=method,

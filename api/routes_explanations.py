@@ -14,8 +14,10 @@ from api.access import OpenWorkbench
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
 from api.uploads import form_schema, merged, received_form
+from api.usage import usage_of
 from core.domain import Emotion
 from core.errors import InvalidParameterError
+from core.usage import Use
 from core.workbench import Workbench
 
 router = APIRouter(prefix="/api/v1", tags=["explanations"])
@@ -72,11 +74,11 @@ async def explain(
             raise InvalidParameterError("file", f"given {len(form.files)} times", "given once")
         parameters = merged(query, form.fields)
         data = await form.files[0].read()
-    future = workbench.executor.submit(partial(_explained, workbench, data, parameters))
+    future = workbench.executor.submit(partial(_explained, workbench, data, parameters, usage_of(request.scope)))
     return await asyncio.wrap_future(future)
 
 
-def _explained(workbench: Workbench, data: bytes, parameters: ExplainParameters) -> ExplanationShape:
+def _explained(workbench: Workbench, data: bytes, parameters: ExplainParameters, use: Use) -> ExplanationShape:
     attribution = workbench.explain(
         data,
         emotion=parameters.emotion,
@@ -85,5 +87,6 @@ def _explained(workbench: Workbench, data: bytes, parameters: ExplainParameters)
         seed=parameters.seed,
         start_s=parameters.start_s,
     )
+    use.add_attribution(attribution)
     voice = workbench.explain_voice(data, attribution, model=parameters.model, reference=parameters.reference)
     return ExplanationShape.of_recording(attribution, voice)

@@ -26,6 +26,7 @@ from api.schemas import (
     Problem,
 )
 from api.uploads import form_schema, merged, name_of, received_form
+from api.usage import usage_of
 from core.domain import Emotion, Source
 from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
 from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
@@ -163,6 +164,7 @@ async def predict(
         [file] = form.files
         data, name = await file.read(), name_of(file)
     analysis = await _analyse(workbench, data, name=name, source=Source.API, parameters=parameters)
+    usage_of(request.scope).add_prediction(analysis.prediction)
     return PredictionShape.of(analysis.prediction)
 
 
@@ -206,6 +208,7 @@ async def batch_predict(
                     refused = problem(kind_of(error), str(error), instance=request.scope["path"])
                     problems.append(BatchProblem(position=position, name=name, problem=refused))
                 else:
+                    usage_of(request.scope).add_prediction(analysis.prediction)
                     shape = PredictionShape.of(analysis.prediction)
                     results.append(BatchResult(position=position, name=name, prediction=shape))
 

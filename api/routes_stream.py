@@ -15,13 +15,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
+from api.usage import Listening, noting_stream
 from core.errors import ShuttingDownError
 from core.workbench import Workbench
 
 router = APIRouter()
 
 ADDRESS, ALIAS = "/api/v1/stream", "/ws/stream"
-REFUSED_FOR_ORIGIN, REFUSED_FOR_LOAD = 4403, 4503
+REFUSED_FOR_ORIGIN, REFUSED_FOR_LOAD, REFUSED_FOR_STOPPING = 4403, 4503, 1012
 
 
 class StreamSeats:
@@ -56,7 +57,13 @@ class StreamSeats:
 @router.websocket(ALIAS)
 async def stream(websocket: WebSocket) -> None:
     """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
+    with noting_stream(websocket) as listening:
+        await _answer(websocket, listening)
+
+
+async def _answer(websocket: WebSocket, listening: Listening) -> None:
     if not _is_same_origin(websocket):
+        listening.close_code = REFUSED_FOR_ORIGIN
         await websocket.close(REFUSED_FOR_ORIGIN)
         return
     workbench = cast(Workbench, websocket.app.state.get_workbench())
@@ -64,15 +71,18 @@ async def stream(websocket: WebSocket) -> None:
     settings = workbench.settings
     await websocket.accept()
     if websocket.app.state.is_draining():
-        await _refuse(websocket, Failed(code="shutting_down", detail=str(ShuttingDownError()), recoverable=False), 1012)
+        listening.close_code = REFUSED_FOR_STOPPING
+        why = Failed(code="shutting_down", detail=str(ShuttingDownError()), recoverable=False)
+        await _refuse(websocket, why, listening.close_code)
         return
     threads = seats.take(n_seats=settings.max_streams, n_threads=settings.inference_workers)
     if threads is None:
         detail = f"All {settings.max_streams} streams are in use. Try again when one has ended."
-        await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), REFUSED_FOR_LOAD)
+        listening.close_code = REFUSED_FOR_LOAD
+        await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), listening.close_code)
         return
     try:
-        await StreamSession(websocket, workbench, threads).run()
+        listening.close_code = await StreamSession(websocket, workbench, threads, listening.use).run()
     finally:
         seats.leave()
 

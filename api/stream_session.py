@@ -29,6 +29,7 @@ from core.errors import InvalidParameterError, TelepathyError
 from core.features.stream_file import StreamFile
 from core.identifiers import new_id
 from core.inference.live import LiveOptions, LiveStream
+from core.usage import Use
 from core.workbench import Workbench
 
 T = TypeVar("T")
@@ -111,8 +112,9 @@ class Inbox:
 class StreamSession:
     """What happens between accepting a WebSocket and closing it."""
 
-    def __init__(self, websocket: WebSocket, workbench: Workbench, executor: Executor) -> None:
+    def __init__(self, websocket: WebSocket, workbench: Workbench, executor: Executor, use: Use) -> None:
         self._websocket = websocket
+        self._use = use
         self._workbench = workbench
         self._executor = executor
         self._idle_s = workbench.settings.stream_idle_s
@@ -123,8 +125,8 @@ class StreamSession:
         self._is_wanted = False
         """Whether the stream is to be kept, as far as is known."""
 
-    async def run(self) -> None:
-        """Talk until the other side ends, leaves or goes quiet; then close."""
+    async def run(self) -> int:
+        """Talk until the other side ends, leaves or goes quiet; then close. Gives the code it closed with."""
         writing = asyncio.create_task(self._write())
         try:
             configured = await self._configure()
@@ -137,6 +139,7 @@ class StreamSession:
             await writing
         if self._websocket.application_state is WebSocketState.CONNECTED:
             await self._websocket.close(self._close_code)
+        return self._close_code
 
     async def _configure(self) -> tuple[Configuration, LiveStream, StreamFile | None] | None:
         """The first message that can be followed; None when the sender goes quiet before."""
@@ -187,9 +190,12 @@ class StreamSession:
 
     async def _listen(self, configuration: Configuration, live: LiveStream, kept: StreamFile | None) -> None:
         self._is_wanted = configuration.store
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._judge(configuration, live, kept))
-            group.create_task(self._read(configuration))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._judge(configuration, live, kept))
+                group.create_task(self._read(configuration))
+        finally:
+            self._use.add_summary(live.summary(), model_version=live.model_version)
         recording_id, prediction_id = await self._keep(configuration, kept)
         summary = summary_of(live.summary(), recording_id=recording_id, prediction_id=prediction_id)
         await self._outbox.put(summary)

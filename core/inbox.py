@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from core.domain import Source
 from core.errors import AudioError, BusyError
+from core.usage import Call, note_refusal, noting
 from core.workbench import Analysis, Workbench
 
 Progress = Callable[[float, str], None]
@@ -43,17 +45,26 @@ class Outcome:
 class Pending:
     """An upload under way. It goes on whether or not anybody waits for it."""
 
-    def __init__(self, workbench: Workbench, upload: Upload) -> None:
+    def __init__(self, workbench: Workbench, upload: Upload, *, call: Call) -> None:
         self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
         self._latest = (0.0, "Waiting for its turn")
         self._future: Future[Analysis] | None = None
         self._refusal: BusyError | None = None
+        began_s = time.perf_counter()
+
+        def analyse() -> Analysis:
+            with noting(workbench.usage, call, waited_s=time.perf_counter() - began_s) as use:
+                analysis = workbench.analyse(
+                    upload.data, name=upload.name, source=upload.source, progress=self._remember
+                )
+                use.add_prediction(analysis.prediction)
+            return analysis
+
         try:
-            self._future = workbench.executor.submit(
-                workbench.analyse, upload.data, name=upload.name, source=upload.source, progress=self._remember
-            )
+            self._future = workbench.executor.submit(analyse)
         except BusyError as busy:
             self._refusal = busy
+            note_refusal(workbench.usage, call, busy)
 
     def _remember(self, share: float, doing: str) -> None:
         self._latest = (share, doing)

@@ -34,6 +34,16 @@ def _share_of_container(cgroup: Path) -> float:
         return 0.0
 
 
+def processor_share() -> float:
+    """The share of all cores in use, in [0, 1], over the tenth of a second in which this waits."""
+    return float(psutil.cpu_percent(interval=0.1)) / 100
+
+
+def resident_mb() -> float:
+    """Memory of this process, in megabytes of 1,000,000 bytes."""
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
 def disk_share(folder: Path) -> float:
     """The share in use, in [0, 1], of the disk that holds `folder`, as programs without privileges see it."""
     return float(psutil.disk_usage(str(folder)).percent) / 100

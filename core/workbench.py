@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
 from core.store.recordings import insert_recording
+from core.usage import UsageLedger
 
 if TYPE_CHECKING:
     from core.explaining import VoiceReasons
@@ -79,6 +80,10 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
+        self.corrected_answers: Callable[[], Sequence[bool]] = tuple
+        """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
+        self.usage = UsageLedger(store, settings)
+        """Where calls and page actions are noted by whoever answers them."""
         self.mailer = Mailer.open(settings)
         self.outbox = Outbox()
         """Mails and webhooks on their way."""
@@ -365,6 +370,7 @@ class Workbench:
             is_drained = self._changed.wait_for(lambda: self._n_active == 0, timeout=remaining_s)
         if is_drained:
             self._keepers.shutdown()
+        self.usage.close()
         self.outbox.close(deadline_s=max(1.0, ends_s - time.monotonic()))
         self.store.close()
 

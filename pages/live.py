@@ -10,6 +10,7 @@ import streamlit as st
 from core.domain import Source
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
+from core.usage import noting
 from core.workbench import Workbench
 from pages.parts import answer, session, stage, telephone
 
@@ -51,8 +52,9 @@ def recording_name() -> str:
 def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
     if sound is None:
         return
-    with st.spinner("Analysing"):
+    with st.spinner("Analysing"), noting(workbench.usage, session.call("/live")) as use:
         analysis = workbench.analyse(sound, name=recording_name(), source=Source.STREAM, timeline=True)
+        use.add_prediction(analysis.prediction)
     st.session_state[KEPT] = analysis.prediction.id
     st.rerun()
 

@@ -40,6 +40,20 @@ def render() -> None:
                 url_path="explain",
                 help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
             ),
+            st.Page(
+                "usage.py",
+                title="Usage",
+                icon=":material/data_usage:",
+                url_path="usage",
+                help="What you asked for so far, what is left of it this month, and what went wrong.",
+            ),
+            st.Page(
+                "admin.py",
+                title="Admin",
+                icon=":material/monitor_heart:",
+                url_path="admin",
+                help="Who uses what, how fast and how well it is answered, what that costs, and alerts.",
+            ),
         ],
         position="top",
     )

@@ -100,6 +100,11 @@ class LiveStream:
         self._total_weight = 0.0
 
     @property
+    def model_version(self) -> str:
+        """Of the model that judges."""
+        return self._recogniser.card.version
+
+    @property
     def duration_s(self) -> float:
         """Sound received, in seconds."""
         return (self._n_dropped + len(self._kept)) / TARGET_SAMPLE_RATE_HZ

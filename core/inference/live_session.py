@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain import LiveEmotion
+from core.domain import LiveEmotion, LiveSummary
 from core.errors import TelepathyError
 from core.features.stream_file import StreamFile
 from core.inference.live import LiveOptions, LiveStream
@@ -45,6 +45,8 @@ class LiveSession:
         Where the sound waits on disk.
     idle_s
         How long silence from the other side is borne.
+    on_over
+        Told, by the session's thread, of the whole and the model's version once nothing more is judged.
     """
 
     def __init__(
@@ -55,16 +57,19 @@ class LiveSession:
         max_duration_s: float,
         folder: Path,
         idle_s: float = 600.0,
+        on_over: Callable[[LiveSummary, str], None] | None = None,
     ) -> None:
         self._recogniser = recogniser
         self._options = options
         self._max_duration_s = max_duration_s
         self._folder = folder
         self._n_idle = max(1, round(idle_s / _LOOK_EVERY_S))
+        self._on_over = on_over
         self._waiting: queue.Queue[tuple[NDArray[np.float32], int]] = queue.Queue(_WAITING_FRAMES)
         self._changing = threading.Lock()
         self._events: deque[LiveEmotion] = deque(maxlen=KEPT_EVENTS)
         self._file: StreamFile | None = None
+        self._stream: LiveStream | None = None
         self._peaks: deque[float] = deque(maxlen=_PEAK_FRAMES)
         self._duration_s = 0.0
         self._n_lost = 0
@@ -151,9 +156,14 @@ class LiveSession:
             with self._changing:
                 self._failure = error
             self._let_go()
+        finally:
+            self._tell_over()
+
+    def _tell_over(self) -> None:
+        if self._stream is not None and self._on_over is not None:
+            self._on_over(self._stream.summary(), self._stream.model_version)
 
     def _judge_all(self) -> None:
-        stream: LiveStream | None = None
         n_idle = 0
         while n_idle < self._n_idle:
             try:
@@ -164,12 +174,13 @@ class LiveSession:
                 n_idle += 1
                 continue
             n_idle = 0
-            if stream is None or stream.options.sample_rate_hz != sample_rate:
-                stream = LiveStream(self._recogniser, self._options(sample_rate), on_samples=self._keep)
-            heard = stream.push(samples)
+            if self._stream is None or self._stream.options.sample_rate_hz != sample_rate:
+                self._tell_over()
+                self._stream = LiveStream(self._recogniser, self._options(sample_rate), on_samples=self._keep)
+            heard = self._stream.push(samples)
             with self._changing:
                 self._events.extend(heard)
-                self._duration_s = stream.duration_s
+                self._duration_s = self._stream.duration_s
         self._ending.set()
         self._let_go()
 

@@ -86,7 +86,7 @@ def try_sample(workbench: Workbench, path: Path) -> None:
 
 def _ask_about(workbench: Workbench, upload: Upload) -> None:
     with session.progress() as tell:
-        outcome = Pending(workbench, upload).wait(tell)
+        outcome = Pending(workbench, upload, call=session.call("/explain")).wait(tell)
     if outcome.analysis is not None:
         question.ask(outcome.analysis.prediction.id)
         st.rerun()

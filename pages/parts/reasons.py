@@ -28,6 +28,7 @@ from core.inference.surrogate import (
     explain_prosody,
     open_surrogate,
 )
+from core.usage import Call, noting
 from core.workbench import Workbench
 from pages.parts import session
 
@@ -59,6 +60,7 @@ def attribution(
         contrast,
         start_s,
         workbench.settings.seed,
+        session.call("/explain"),
     )
     if not is_shown:
         return errand.wait(_tell_nobody)
@@ -80,17 +82,20 @@ def _attribution(
     contrast: Emotion | None,
     start_s: float | None,
     seed: int,
+    _call: Call,
 ) -> Errand[Attribution]:
     def job(tell: Progress) -> Attribution:
-        found = _workbench.explain(
-            _workbench.recording_files.read(sha256),
-            emotion=emotion,
-            contrast=contrast,
-            model=model,
-            seed=seed,
-            start_s=start_s,
-            progress=tell,
-        )
+        with noting(_workbench.usage, _call) as use:
+            found = _workbench.explain(
+                _workbench.recording_files.read(sha256),
+                emotion=emotion,
+                contrast=contrast,
+                model=model,
+                seed=seed,
+                start_s=start_s,
+                progress=tell,
+            )
+            use.add_attribution(found)
         return replace(found, log_mel=found.log_mel[:0].copy())  # of ten minutes it would be 19 MB
 
     return Errand(_workbench.executor, job)

@@ -15,14 +15,16 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.config import REPOSITORY
-from core.domain import ModelCard, Prediction, Recording, Source
+from core.domain import NOBODY, Caller, ModelCard, Prediction, Reader, Recording, Source
 from core.errors import BusyError, TelepathyError, UnknownPredictionError, UnknownRecordingError
 from core.features.audio import DecodeLimits, decode
 from core.features.overview import Overview, overview
+from core.identifiers import new_id
 from core.inbox import Outcome, Pending, Upload, receive
 from core.inference.registry import list_models
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
+from core.usage import PAGE, Call
 from core.workbench import Workbench, current_workbench
 
 SAMPLES_DIR = REPOSITORY / "data" / "samples"
@@ -35,6 +37,34 @@ SCREEN_COLUMNS = 900
 def workbench() -> Workbench:
     """The process's workbench."""
     return current_workbench()
+
+
+def caller() -> Caller | None:
+    """Who is signed in; None where nobody has to be."""
+    return None
+
+
+def reader() -> Reader:
+    """With whose eyes this session asks the store."""
+    asking = caller()
+    return Reader(user_id=NOBODY, sees_everything=True) if asking is None else asking.reader
+
+
+def own_reader() -> Reader:
+    """As `reader`, of one's own alone: an admin's too."""
+    asking = caller()
+    return reader() if asking is None else Reader(user_id=asking.user.id)
+
+
+def who() -> str:
+    """What this session's person is called where their deeds are kept."""
+    asking = caller()
+    return "not signed in" if asking is None else asking.user.email
+
+
+def call(route: str) -> Call:
+    """An action on the page at `route` that costs inference, for the usage ledger."""
+    return Call(route=route, method=PAGE, caller=caller(), request_id=new_id().hex, address=st.context.ip_address or "")
 
 
 def zone() -> tzinfo:
@@ -96,7 +126,7 @@ class Inbox:
         while self.has_work:
             while self._waiting and len(self._pending) < workbench.executor.n_workers:
                 sha256 = next(iter(self._waiting))
-                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256))
+                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256), call=call("/"))
             sha256, pending = next(iter(self._pending.items()))
             n_done = len(self.outcomes) - n_before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import av
@@ -11,8 +12,9 @@ from core.config import Settings
 from core.features.frames import mono_samples
 from core.inference.live import LiveOptions
 from core.inference.live_session import LiveSession
+from core.usage import WEBRTC, note_stream
 from core.workbench import Workbench
-from pages.parts import stage
+from pages.parts import session, stage
 
 SESSION = "live_session"
 AS_IT_SOUNDS = {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
@@ -67,27 +69,27 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
 
 @st.fragment(run_every=stage.HOP_S)
 def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
-    session: LiveSession = st.session_state[SESSION]
-    lost = f" {session.n_lost} frames were dropped: the machine is overloaded." if session.n_lost else ""
+    live: LiveSession = st.session_state[SESSION]
+    lost = f" {live.n_lost} frames were dropped: the machine is overloaded." if live.n_lost else ""
     state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
     # While it goes on, only what is new: all of the half minute would be 45 kB four times a second.
-    events = session.events[-N_NEWEST:] if is_playing else session.events
-    stage.show(events, peak_dbfs=session.peak_dbfs, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
+    events = live.events[-N_NEWEST:] if is_playing else live.events
+    stage.show(events, peak_dbfs=live.peak_dbfs, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
 
 
-def _decide(session: LiveSession, key: str) -> bytes | None:
-    st.markdown(f"{session.duration_s:.0f} s were heard. Keep them, with the same analysis as an upload?")
+def _decide(live: LiveSession, key: str) -> bytes | None:
+    st.markdown(f"{live.duration_s:.0f} s were heard. Keep them, with the same analysis as an upload?")
     with st.container(horizontal=True):
         is_kept = st.button("Keep and analyse", type="primary", key=f"{key}_keep")
         is_discarded = st.button("Discard", key=f"{key}_discard")
     if is_discarded:
-        session.discard()
+        live.discard()
         del st.session_state[SESSION]
         st.rerun()
     if not is_kept:
         return None
     del st.session_state[SESSION]
-    return session.finish()
+    return live.finish()
 
 
 def _current_session(workbench: Workbench) -> LiveSession:
@@ -97,17 +99,18 @@ def _current_session(workbench: Workbench) -> LiveSession:
             partial(_options, workbench.settings),
             max_duration_s=workbench.settings.max_duration_s,
             folder=workbench.settings.data_dir,
+            on_over=partial(note_stream, workbench.usage, replace(session.call("/live"), method=WEBRTC)),
         )
-    session: LiveSession = st.session_state[SESSION]
-    return session
+    live: LiveSession = st.session_state[SESSION]
+    return live
 
 
 def _taker(workbench: Workbench):
     """What streamlit-webrtc calls for every frame, off Streamlit's threads: it only hands the samples on."""
-    session = _current_session(workbench)
+    live = _current_session(workbench)
 
     def take(frame: av.AudioFrame) -> None:
-        session.push(mono_samples(frame), frame.sample_rate)
+        live.push(mono_samples(frame), frame.sample_rate)
 
     return take
 

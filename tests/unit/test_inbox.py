@@ -11,8 +11,13 @@ from core.domain import Source
 from core.errors import BusyError, EmptyAudioError, StoreError
 from core.inbox import Pending, receive
 from core.inference.executor import InferenceExecutor
+from core.usage import PAGE, Call
+from tests.factories import make_prediction, make_recording
+from tests.ledgers import RememberedUsage
 
 UPLOAD = receive(b"sound", name="clip.wav", source=Source.UPLOAD)
+CALL = Call(route="/", method=PAGE, caller=None, request_id="r", address="")
+ANALYSIS = SimpleNamespace(prediction=make_prediction(make_recording()))
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def executor():
 
 def workbench(executor, analyse):
     """Nothing but what an inbox asks of a workbench."""
-    return SimpleNamespace(executor=executor, analyse=analyse)
+    return SimpleNamespace(executor=executor, analyse=analyse, usage=RememberedUsage())
 
 
 def test_an_upload_knows_its_content():
@@ -37,11 +42,14 @@ def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
 
     def analyse(data, *, name, source, progress):
         asked.update(data=data, name=name, source=source)
-        return "an analysis"
+        return ANALYSIS
 
-    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
-    assert (outcome.analysis, outcome.refusal, outcome.name) == ("an analysis", None, "clip.wav")
+    opened = workbench(executor, analyse)
+    outcome = Pending(opened, UPLOAD, call=CALL).wait(lambda *_: None)
+    assert (outcome.analysis, outcome.refusal, outcome.name) == (ANALYSIS, None, "clip.wav")
     assert asked == {"data": b"sound", "name": "clip.wav", "source": Source.UPLOAD}
+    [noted] = opened.usage.events
+    assert (noted.route, noted.method, noted.status, noted.audio_s) == ("/", PAGE, 200, 5.0)
 
 
 def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
@@ -50,14 +58,14 @@ def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
     def analyse(data, *, name, source, progress):
         progress(0.4, "Recognising")
         assert goes_on.wait(10)
-        return "an analysis"
+        return ANALYSIS
 
     def tell(share, doing):
         told.append((share, doing, threading.current_thread() is threading.main_thread()))
         if doing == "Recognising":
             goes_on.set()
 
-    Pending(workbench(executor, analyse), UPLOAD).wait(tell)
+    Pending(workbench(executor, analyse), UPLOAD, call=CALL).wait(tell)
     assert told[-1] == (0.4, "Recognising", True)
 
 
@@ -65,9 +73,11 @@ def test_a_recording_that_cannot_be_used_is_a_refusal(executor):
     def analyse(*_args, **_given):
         raise EmptyAudioError
 
-    outcome = Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+    opened = workbench(executor, analyse)
+    outcome = Pending(opened, UPLOAD, call=CALL).wait(lambda *_: None)
     assert outcome.analysis is None
     assert isinstance(outcome.refusal, EmptyAudioError)
+    assert [(noted.status, noted.n_predictions) for noted in opened.usage.events] == [(422, 0)]
 
 
 def test_a_failing_store_is_nobodys_recordings_fault(executor):
@@ -75,14 +85,15 @@ def test_a_failing_store_is_nobodys_recordings_fault(executor):
         raise StoreError("appending predictions", "the disk is full")
 
     with pytest.raises(StoreError):
-        Pending(workbench(executor, analyse), UPLOAD).wait(lambda *_: None)
+        Pending(workbench(executor, analyse), UPLOAD, call=CALL).wait(lambda *_: None)
 
 
 def test_too_much_to_do_is_a_refusal_too(executor):
     goes_on = threading.Event()
-    busy = workbench(executor, lambda *_args, **_given: goes_on.wait(10))
-    waiting = [Pending(busy, UPLOAD), Pending(busy, UPLOAD)]
-    refused = Pending(busy, UPLOAD).wait(lambda *_: None)
+    busy = workbench(executor, lambda *_args, **_given: goes_on.wait(10) and ANALYSIS)
+    waiting = [Pending(busy, UPLOAD, call=CALL), Pending(busy, UPLOAD, call=CALL)]
+    refused = Pending(busy, UPLOAD, call=CALL).wait(lambda *_: None)
     goes_on.set()
     assert isinstance(refused.refusal, BusyError)
-    assert all(pending.wait(lambda *_: None).analysis is True for pending in waiting)
+    assert busy.usage.events[0].status == 503
+    assert all(pending.wait(lambda *_: None).analysis is ANALYSIS for pending in waiting)

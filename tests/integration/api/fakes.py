@@ -13,6 +13,7 @@ from core.domain import Emotion, Source
 from core.inference.attribution import Attribution, Stretch
 from core.inference.executor import InferenceExecutor
 from tests.factories import make_prediction, make_probabilities, make_recording
+from tests.ledgers import RememberedUsage
 
 
 class FakeWorkbench:
@@ -20,6 +21,7 @@ class FakeWorkbench:
 
     def __init__(self, settings: Settings, on_analyse: Callable[[], None] = lambda: None) -> None:
         self.settings = settings
+        self.usage = RememberedUsage()
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self.checks = [SimpleNamespace(name="model", ok=True, sentence="The model is loaded.")]
         self.outbox = SimpleNamespace(n_waiting=0)

@@ -34,6 +34,7 @@ from core.config import Settings
 from core.domain import Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
+from core.usage import Use
 from core.workbench import open_workbench
 from tests.integration.api.conftest import TINY_MODELS
 from tests.sounds import voice
@@ -371,7 +372,7 @@ def test_slow_reader_is_told_and_gets_every_answer(workbench):
 
     async def converse() -> None:
         with ThreadPoolExecutor(1) as threads:
-            session = asyncio.create_task(StreamSession(socket, workbench, threads).run())
+            session = asyncio.create_task(StreamSession(socket, workbench, threads, Use()).run())
             while not session.done() and session_outbox_is_not_full(session):
                 await asyncio.sleep(0.05)
             await asyncio.sleep(1.2)

@@ -47,6 +47,19 @@ def test_answers_are_those_of_the_stream_and_the_sound_is_whole(recogniser, tmp_
     assert session.n_lost == 0
 
 
+def test_whoever_asked_is_told_of_the_whole_once_it_is_over(recogniser, tmp_path):
+    told = []
+    samples = voice(seconds=3.0)
+    session = LiveSession(
+        recogniser, options, max_duration_s=60, folder=tmp_path, on_over=lambda *said: told.append(said)
+    )
+    speak(session, samples)
+    session.discard()
+    stream = LiveStream(recogniser, options(RATE))
+    stream.push(samples)
+    assert told == [(stream.summary(), recogniser.card.version)]
+
+
 def test_level_follows_at_once_and_falls_when_it_is_quiet(recogniser, tmp_path):
     session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path)
     assert session.peak_dbfs == pytest.approx(-120)

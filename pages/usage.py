@@ -1,0 +1,68 @@
+"""Usage: what one has had so far, what is left of the month's quota, and what went wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core.domain import Caller
+from core.store.predictions import TimeBucket
+from core.store.usage import select_month_usage, select_usage_by_key, select_usage_over_time, select_usage_summary
+from core.workbench import Workbench
+from pages.parts import people_names, periods, session, usage_figures, usage_tables, usage_words
+from pages.parts.people_names import Names
+
+
+def render() -> None:
+    workbench, caller = session.workbench(), session.caller()
+    st.title("Usage", anchor=False)
+    st.caption("What you asked for, by page and by program, and what is left of it this month.")
+    if caller is not None:
+        quota(workbench, caller)
+    reader = session.own_reader()
+    period, zone = periods.choose(key="usage_period"), session.zone()
+    summary = select_usage_summary(workbench.store, reader=reader, filter=period.filter)
+    names = people_names.names_of_one(workbench, caller.user) if caller is not None else Names()
+    if summary.figures.n_requests == 0:
+        empty(period)
+    else:
+        usage_figures.summary(summary, period)
+        buckets = select_usage_over_time(workbench.store, reader=reader, bucket=period.bucket, filter=period.filter)
+        left, right = st.columns([6, 5], gap="large")
+        with left:
+            usage_figures.over_time(buckets, period, zone, key="usage_over_time")
+        with right:
+            usage_figures.emotions(workbench, reader, period, key="usage_emotions")
+        usage_figures.troubles(workbench, reader, period, key="usage_troubles")
+        by_bucket = usage_tables.buckets_frame(buckets, is_hourly=period.bucket is TimeBucket.HOUR)
+        with st.expander(f"By {period.bucket}", icon=":material/table_rows:", key="usage_table"):
+            usage_tables.draw(by_bucket, key="usage_by_time", alt=f"Usage by {period.bucket}")
+    used = select_usage_by_key(workbench.store, reader=reader, filter=period.filter)
+    if used or names.keys:
+        usage_figures.heading("By key", help="Keys are made, renewed and revoked on the page Account.")
+        frame = (
+            usage_tables.keys_frame(used, names, zone=zone)
+            if caller is None
+            else usage_tables.own_keys_frame(used, names.keys, zone=zone)
+        )
+        usage_tables.draw(frame, key="usage_by_key", alt="Usage by API key")
+    if summary.figures.n_requests > 0:
+        usage_figures.download(workbench, reader, period, names, key="usage_download")
+
+
+def quota(workbench: Workbench, caller: Caller) -> None:
+    month_start = usage_words.month_start(datetime.now(UTC))
+    used = select_month_usage(workbench.store, user_id=caller.user.id, month_start=month_start)
+    name = caller.plan if caller.plan in workbench.settings.plans else workbench.settings.new_user_plan
+    usage_figures.quotas(name, workbench.settings.plans[name], used)
+
+
+def empty(period: periods.Period) -> None:
+    with st.container(border=True, key="usage_empty"):
+        st.subheader(f"Nothing asked for {period.words}", anchor=False)
+        st.markdown("Whatever you have judged, here or by a program, is counted on this page.", anchors=False)
+        st.page_link("analyse.py", label="Analyse a recording", icon=":material/graphic_eq:")
+
+
+render()
