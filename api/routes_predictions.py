@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench
+from api.access import OpenWorkbench, OwnerOf, ReaderOf
 from api.errors import kind_of, problem
 from api.schemas import (
     BatchProblem,
@@ -109,6 +109,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 PROBLEM_REFERENCE = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 _REFUSALS = {
     400: "The body cannot be read as a form.",
+    403: "It is somebody else's.",
     404: "There is no such thing.",
     408: "The upload stalled.",
     413: "The upload is too large.",
@@ -119,7 +120,7 @@ _REFUSALS = {
 
 
 async def _analyse(
-    workbench: Workbench, data: bytes, *, name: str, source: Source, parameters: PredictParameters
+    workbench: Workbench, data: bytes, *, name: str, source: Source, owner: UUID, parameters: PredictParameters
 ) -> Analysis:
     """Decode, recognise and store on an inference worker, while the event loop goes on."""
     future = workbench.executor.submit(
@@ -128,6 +129,7 @@ async def _analyse(
             data,
             name=name,
             source=source,
+            owner=owner,
             n_passes=parameters.n_passes,
             timeline=parameters.timeline,
             model=parameters.model,
@@ -144,7 +146,7 @@ async def _analyse(
     openapi_extra=form_schema(PredictParameters, "file", is_list=False),
 )
 async def predict(
-    request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
+    request: Request, workbench: OpenWorkbench, owner: OwnerOf, query: Annotated[PredictParameters, Query()]
 ) -> PredictionShape:
     """Decodes the recording, recognises its emotion, stores both and answers.
 
@@ -163,7 +165,7 @@ async def predict(
         parameters = merged(query, form.fields)
         [file] = form.files
         data, name = await file.read(), name_of(file)
-    analysis = await _analyse(workbench, data, name=name, source=Source.API, parameters=parameters)
+    analysis = await _analyse(workbench, data, name=name, source=Source.API, owner=owner, parameters=parameters)
     usage_of(request.scope).add_prediction(analysis.prediction)
     return PredictionShape.of(analysis.prediction)
 
@@ -176,7 +178,7 @@ async def predict(
     openapi_extra=form_schema(PredictParameters, "files", is_list=True),
 )
 async def batch_predict(
-    request: Request, workbench: OpenWorkbench, query: Annotated[PredictParameters, Query()]
+    request: Request, workbench: OpenWorkbench, owner: OwnerOf, query: Annotated[PredictParameters, Query()]
 ) -> BatchShape:
     """Answers when all recordings are done. One that cannot be used does not lose the others."""
     settings = workbench.settings
@@ -201,7 +203,9 @@ async def batch_predict(
                 name = name_of(file)
                 try:
                     data = await file.read()
-                    analysis = await _analyse(workbench, data, name=name, source=Source.BATCH, parameters=parameters)
+                    analysis = await _analyse(
+                        workbench, data, name=name, source=Source.BATCH, owner=owner, parameters=parameters
+                    )
                 except TelepathyError as error:
                     if isinstance(error, BusyError):
                         busy.append(error)
@@ -230,7 +234,11 @@ async def batch_predict(
     responses=refusals(422, 503),
 )
 def list_predictions(
-    request: Request, response: Response, workbench: OpenWorkbench, query: Annotated[PredictionQuery, Query()]
+    request: Request,
+    response: Response,
+    workbench: OpenWorkbench,
+    reader: ReaderOf,
+    query: Annotated[PredictionQuery, Query()],
 ) -> PredictionPageShape:
     """One page of predictions, newest first unless asked otherwise.
 
@@ -238,7 +246,12 @@ def list_predictions(
     others.
     """
     page = select_predictions(
-        workbench.store, filter=query.as_filter(), limit=query.limit, cursor=query.cursor, order=query.order
+        workbench.store,
+        reader=reader,
+        filter=query.as_filter(),
+        limit=query.limit,
+        cursor=query.cursor,
+        order=query.order,
     )
     if page.next_cursor is not None:
         asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
@@ -248,9 +261,9 @@ def list_predictions(
 
 
 @router.get("/predictions/{prediction_id}", summary="Read one prediction", responses=refusals(404, 422, 503))
-def read_prediction(prediction_id: UUID, workbench: OpenWorkbench) -> PredictionShape:
+def read_prediction(prediction_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> PredictionShape:
     """The same answer that `predict` gave, as it stands in the store."""
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader)
     if prediction is None:
         raise UnknownPredictionError(prediction_id)
     return PredictionShape.of(prediction)

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench
+from api.access import OpenWorkbench, ReaderOf
 from api.routes_predictions import refusals
 from core.errors import UnknownRecordingError
 from core.features.containers import Container
@@ -44,9 +44,9 @@ ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
         **refusals(404, 422, 503),
     },
 )
-def play_recording(recording_id: UUID, request: Request, workbench: OpenWorkbench) -> Response:
+def play_recording(recording_id: UUID, request: Request, workbench: OpenWorkbench, reader: ReaderOf) -> Response:
     """The recording as it was sent, whole or in parts."""
-    recording = select_recording(workbench.store, recording_id=recording_id)
+    recording = select_recording(workbench.store, recording_id=recording_id, reader=reader)
     if recording is None:
         raise UnknownRecordingError(recording_id)
     headers = {
@@ -67,6 +67,23 @@ def play_recording(recording_id: UUID, request: Request, workbench: OpenWorkbenc
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
     return Response(data[start:end], status_code=206, media_type=media_type, headers=headers)
+
+
+@router.delete(
+    "/recordings/{recording_id}",
+    summary="Delete a recording",
+    status_code=204,
+    response_class=Response,
+    response_description="It is gone, with its sound and every prediction about it.",
+    responses=refusals(403, 404, 422, 503),
+)
+def delete_recording(recording_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> Response:
+    """Deletes one of your own recordings, all predictions about it, and its sound unless somebody else sent the same.
+
+    Models that learned from it are marked: `GET /api/v1/models` counts their deleted recordings.
+    """
+    workbench.delete_recording(recording_id, reader=reader)
+    return Response(status_code=204)
 
 
 def _range(header: str, n_bytes: int) -> tuple[int, int] | None:

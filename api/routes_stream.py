@@ -7,12 +7,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.access import OwnerOf
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
 from api.usage import Listening, noting_stream
@@ -55,13 +57,13 @@ class StreamSeats:
 
 @router.websocket(ADDRESS)
 @router.websocket(ALIAS)
-async def stream(websocket: WebSocket) -> None:
+async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
     """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
     with noting_stream(websocket) as listening:
-        await _answer(websocket, listening)
+        await _answer(websocket, listening, owner)
 
 
-async def _answer(websocket: WebSocket, listening: Listening) -> None:
+async def _answer(websocket: WebSocket, listening: Listening, owner: UUID) -> None:
     if not _is_same_origin(websocket):
         listening.close_code = REFUSED_FOR_ORIGIN
         await websocket.close(REFUSED_FOR_ORIGIN)
@@ -82,7 +84,8 @@ async def _answer(websocket: WebSocket, listening: Listening) -> None:
         await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), listening.close_code)
         return
     try:
-        listening.close_code = await StreamSession(websocket, workbench, threads, listening.use).run()
+        session = StreamSession(websocket, workbench, threads, listening.use, owner=owner)
+        listening.close_code = await session.run()
     finally:
         seats.leave()
 

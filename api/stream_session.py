@@ -112,11 +112,14 @@ class Inbox:
 class StreamSession:
     """What happens between accepting a WebSocket and closing it."""
 
-    def __init__(self, websocket: WebSocket, workbench: Workbench, executor: Executor, use: Use) -> None:
+    def __init__(
+        self, websocket: WebSocket, workbench: Workbench, executor: Executor, use: Use, *, owner: UUID
+    ) -> None:
         self._websocket = websocket
         self._use = use
         self._workbench = workbench
         self._executor = executor
+        self._owner = owner
         self._idle_s = workbench.settings.stream_idle_s
         self._inbox = Inbox()
         self._outbox: asyncio.Queue[BaseModel | None] = asyncio.Queue(OUTBOX)
@@ -296,6 +299,7 @@ class StreamSession:
                     kept.finish(),
                     name=configuration.name,
                     source=Source.STREAM,
+                    owner=self._owner,
                     n_passes=configuration.n_passes,
                     timeline=True,
                     model=configuration.model,

@@ -25,6 +25,7 @@ from streamlit.testing.v1.element_tree import Button
 
 from benchmarks.store import fill
 from core.config import REPOSITORY, Settings
+from core.domain import PROCESS
 from core.reports.predictions_csv import predictions_csv
 from core.store.engine import open_store
 from core.store.predictions import count_predictions, select_predictions
@@ -55,7 +56,7 @@ def measure(data_dir: Path, size: int) -> dict[str, str]:
     """Each action and its times."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with open_store(data_dir / "store.duckdb") as store:
-        fill(store, size - count_predictions(store))
+        fill(store, size - count_predictions(store, reader=PROCESS))
     workbench = open_workbench(Settings(data_dir=data_dir))
     set_current_workbench(workbench)
     try:
@@ -66,7 +67,7 @@ def measure(data_dir: Path, size: int) -> dict[str, str]:
 
 
 def _times(workbench: Workbench) -> dict[str, str]:
-    opened = select_predictions(workbench.store, limit=1).items[0].id
+    opened = select_predictions(workbench.store, reader=PROCESS, limit=1).items[0].id
 
     def open_page() -> AppTest:
         app = AppTest.from_file(REPOSITORY / "pages" / "navigation.py", default_timeout=120).run()
@@ -92,7 +93,9 @@ def _times(workbench: Workbench) -> dict[str, str]:
         "choose an emotion": _time(filtered),
         "turn to the next page": _time(turned),
         "open a prediction": _time(detail),
-        "download all as CSV": _time_of(lambda: sum(map(len, predictions_csv(workbench.store))), n_runs=3),
+        "download all as CSV": _time_of(
+            lambda: sum(map(len, predictions_csv(workbench.store, reader=PROCESS))), n_runs=3
+        ),
     }
 
 

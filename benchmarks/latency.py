@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.config import REPOSITORY, Settings
-from core.domain import Source
+from core.domain import NOBODY, Source
 from core.features.waveform import Waveform
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model
@@ -51,7 +51,7 @@ def written(samples: np.ndarray, container: str) -> bytes:
 
 
 def analyse(workbench: Workbench, data: bytes, *, timeline: bool | None = None) -> Analysis:
-    return workbench.analyse(data, name="clip", source=Source.API, timeline=timeline)
+    return workbench.analyse(data, name="clip", source=Source.API, owner=NOBODY, timeline=timeline)
 
 
 def resident_mb() -> float:

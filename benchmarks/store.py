@@ -2,6 +2,7 @@
 
 python -m benchmarks.store                   # both databases, prints the tables of docs/store.md
 python -m benchmarks.store --sizes 1000      # a quick look
+python -m benchmarks.store --as-owner        # as one who sees a twentieth of the predictions
 python -m benchmarks.store --fill PATH_OR_URL --sizes 100000     # leave a big store behind, to look at in pages
 """
 
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import numpy as np
 import psutil
@@ -28,12 +30,14 @@ from rich.progress import track
 from rich.table import Table
 
 from core.domain import (
+    PROCESS,
     AudioFormat,
     Bandwidth,
     Emotion,
     Interval,
     Prediction,
     Quality,
+    Reader,
     Recording,
     Segment,
     Source,
@@ -68,6 +72,8 @@ BATCH = 1000
 N_RUNS = 15
 N_INSERTS = 400
 N_THREADS = 8
+OWNERS = tuple(UUID(int=number) for number in range(1, 21))
+"""Whose the recordings are, by turns."""
 
 
 def fill(store: Store, n: int, *, seed: int = 0) -> None:
@@ -90,6 +96,7 @@ def make_recording(randomness: np.random.Generator, created_at: datetime) -> Rec
     is_long = randomness.random() < SHARE_OF_LONG_RECORDINGS
     return Recording(
         id=new_id(),
+        owner_id=OWNERS[randomness.integers(len(OWNERS))],
         sha256=randomness.bytes(32).hex(),
         name=f"call {randomness.integers(1_000_000):06d}.wav",
         size_bytes=1_920_044 if is_long else 160_044,
@@ -158,9 +165,9 @@ def make_prediction(randomness: np.random.Generator, recording: Recording, creat
     )
 
 
-def questions(store: Store) -> dict[str, Callable[[], object]]:
+def questions(store: Store, reader: Reader) -> dict[str, Callable[[], object]]:
     """What the Explore page asks, by name."""
-    everything = select_created_range(store)
+    everything = select_created_range(store, reader=reader)
     assert everything is not None
     middle = everything.first_at + (everything.last_at - everything.first_at) / 2
     filtered = PredictionFilter(
@@ -170,31 +177,37 @@ def questions(store: Store) -> dict[str, Callable[[], object]]:
         created_from=middle,
     )
     by_name = PredictionFilter(recording_name="42")
-    halfway = select_predictions(store, filter=PredictionFilter(created_before=middle), limit=1)
+    halfway = select_predictions(store, reader=reader, filter=PredictionFilter(created_before=middle), limit=1)
     cursor = halfway.next_cursor
     some_id = halfway.items[0].id
     half_sure = PredictionFilter(max_confidence=0.5)
-    unsure = select_predictions(store, filter=half_sure, order=PredictionOrder.MOST_CONFIDENT, limit=1).next_cursor
+    unsure = select_predictions(
+        store, reader=reader, filter=half_sure, order=PredictionOrder.MOST_CONFIDENT, limit=1
+    ).next_cursor
     return {
-        "page of 50, newest first": lambda: select_predictions(store),
-        "page of 50, from the middle": lambda: select_predictions(store, cursor=cursor),
+        "page of 50, newest first": lambda: select_predictions(store, reader=reader),
+        "page of 50, from the middle": lambda: select_predictions(store, reader=reader, cursor=cursor),
         "page of 50, most confident, from the middle": lambda: select_predictions(
-            store, order=PredictionOrder.MOST_CONFIDENT, cursor=unsure
+            store, reader=reader, order=PredictionOrder.MOST_CONFIDENT, cursor=unsure
         ),
         "page of 50, four filters, most uncertain": lambda: select_predictions(
-            store, filter=filtered, order=PredictionOrder.MOST_UNCERTAIN
+            store, reader=reader, filter=filtered, order=PredictionOrder.MOST_UNCERTAIN
         ),
-        "page of 50, part of the name": lambda: select_predictions(store, filter=by_name),
-        "page of 1,000 (CSV)": lambda: select_predictions(store, limit=1000),
-        "count": lambda: count_predictions(store),
-        "count, four filters": lambda: count_predictions(store, filter=filtered),
-        "count by emotion": lambda: count_predictions_by_emotion(store),
-        "count by emotion, part of the name": lambda: count_predictions_by_emotion(store, filter=by_name),
-        "bins of confidence and entropy, 20 x 20": lambda: count_predictions_by_confidence_and_entropy(store),
-        "by emotion over time, days": lambda: count_predictions_over_time(store, bucket=TimeBucket.DAY),
-        "first and last time": lambda: select_created_range(store),
-        "model versions": lambda: select_model_versions(store),
-        "one prediction, whole": lambda: select_prediction(store, prediction_id=some_id),
+        "page of 50, part of the name": lambda: select_predictions(store, reader=reader, filter=by_name),
+        "page of 1,000 (CSV)": lambda: select_predictions(store, reader=reader, limit=1000),
+        "count": lambda: count_predictions(store, reader=reader),
+        "count, four filters": lambda: count_predictions(store, reader=reader, filter=filtered),
+        "count by emotion": lambda: count_predictions_by_emotion(store, reader=reader),
+        "count by emotion, part of the name": lambda: count_predictions_by_emotion(
+            store, reader=reader, filter=by_name
+        ),
+        "bins of confidence and entropy, 20 x 20": lambda: count_predictions_by_confidence_and_entropy(
+            store, reader=reader
+        ),
+        "by emotion over time, days": lambda: count_predictions_over_time(store, reader=reader, bucket=TimeBucket.DAY),
+        "first and last time": lambda: select_created_range(store, reader=reader),
+        "model versions": lambda: select_model_versions(store, reader=reader),
+        "one prediction, whole": lambda: select_prediction(store, reader=reader, prediction_id=some_id),
     }
 
 
@@ -273,14 +286,14 @@ def empty_stores(backend: str, folder: Path) -> Iterator[Callable[[], contextlib
     yield file
 
 
-def measure(backend: str, sizes: list[int], folder: Path) -> Table:
+def measure(backend: str, sizes: list[int], folder: Path, reader: Reader) -> Table:
     """The table for one database."""
     columns: list[dict[str, str]] = []
     with empty_stores(backend, folder) as empty_store:
         for size in sizes:
             with empty_store() as url, open_store(url) as store:
                 fill(store, size)
-                column = {name: answering(ask) for name, ask in questions(store).items()}
+                column = {name: answering(ask) for name, ask in questions(store, reader).items()}
                 column |= appending(store)
                 column["disk before an append"] = f"{fsync_ms(folder):.1f} ms"
                 column["load of the machine"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
@@ -306,9 +319,11 @@ def main(
     fill_url: Annotated[
         str, typer.Option("--fill", help="Only fill this store (path or URL) with the largest size.")
     ] = "",
+    as_owner: Annotated[bool, typer.Option(help="Ask as one of the twenty owners, not as one who sees all.")] = False,
 ) -> None:
     """Print how fast the store appends and answers."""
     numbers = [int(size) for size in sizes.split(",")]
+    reader = Reader(user_id=OWNERS[0], project_ids=frozenset({new_id()})) if as_owner else PROCESS
     if fill_url:
         with open_store(fill_url) as store:
             fill(store, max(numbers))
@@ -317,7 +332,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for backend in backends.split(","):
             try:
-                console.print(measure(backend, numbers, Path(folder)))
+                console.print(measure(backend, numbers, Path(folder), reader))
             except PostgreSQLMissingError as missing:
                 console.print(str(missing))
 

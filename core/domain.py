@@ -63,6 +63,9 @@ class Reader:
 NOBODY = UUID(int=0)
 """Owner of what was kept before there were accounts: admins see it."""
 
+PROCESS = Reader(user_id=NOBODY, sees_everything=True)
+"""The process itself, where it asks on nobody's behalf."""
+
 
 class Scope(enum.StrEnum):
     """What an API key may do. Its owner's role bounds it too."""
@@ -269,6 +272,10 @@ class Recording:
     """Audio as uploaded or collected, whole; its bytes are kept by content hash."""
 
     id: UUID
+    owner_id: UUID
+    """Who sent it: only they, admins and the members of its project see it."""
+    project_id: UUID | None = None
+    """The project that shares it; None for one's own."""
     sha256: str
     name: str
     """As the sender called it; never used as a path."""

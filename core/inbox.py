@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
+from uuid import UUID
 
 from core.domain import Source
 from core.errors import AudioError, BusyError
@@ -45,7 +46,9 @@ class Outcome:
 class Pending:
     """An upload under way. It goes on whether or not anybody waits for it."""
 
-    def __init__(self, workbench: Workbench, upload: Upload, *, call: Call) -> None:
+    def __init__(
+        self, workbench: Workbench, upload: Upload, *, call: Call, owner: UUID, project_id: UUID | None = None
+    ) -> None:
         self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
         self._latest = (0.0, "Waiting for its turn")
         self._future: Future[Analysis] | None = None
@@ -55,7 +58,12 @@ class Pending:
         def analyse() -> Analysis:
             with noting(workbench.usage, call, waited_s=time.perf_counter() - began_s) as use:
                 analysis = workbench.analyse(
-                    upload.data, name=upload.name, source=upload.source, progress=self._remember
+                    upload.data,
+                    name=upload.name,
+                    source=upload.source,
+                    owner=owner,
+                    project_id=project_id,
+                    progress=self._remember,
                 )
                 use.add_prediction(analysis.prediction)
             return analysis

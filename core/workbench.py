@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import structlog
 
 from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
-from core.domain import Emotion, Prediction, Quality, Recording, Source
-from core.errors import ModelError, ShuttingDownError, StoreError
+from core.domain import PROCESS, Emotion, Prediction, Quality, Reader, Recording, Source
+from core.errors import ForbiddenError, ModelError, ShuttingDownError, StoreError, UnknownRecordingError
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.identifiers import new_id
@@ -32,7 +33,7 @@ from core.outbox import Outbox
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
-from core.store.recordings import insert_recording
+from core.store.recordings import count_recordings, delete_recording, insert_recording, select_recording
 from core.usage import UsageLedger
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class Workbench:
         *,
         name: str,
         source: Source,
+        owner: UUID,
+        project_id: UUID | None = None,
         n_passes: int | None = None,
         timeline: bool | None = None,
         model: str | None = None,
@@ -165,6 +168,8 @@ class Workbench:
             As its sender calls it.
         source
             The door it came in by.
+        owner, project_id
+            Whose it is, and the project that shares it; None for their own eyes only.
         n_passes, model
             None for those of the settings.
         timeline
@@ -195,7 +200,9 @@ class Workbench:
             tell(0.0, "Decoding")
             with timer.stage("decode"):
                 audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
-            kept = self._keepers.submit(self._keep, data, audio, name=name, source=source)
+            kept = self._keepers.submit(
+                self._keep, data, audio, name=name, source=source, owner=owner, project_id=project_id
+            )
             tell(_DECODED, "Measuring quality")
             with timer.stage("quality"):
                 quality = measure_quality(
@@ -297,11 +304,51 @@ class Workbench:
         with self._counted():
             return explain_voice(self, data, attribution, model=model, reference=reference)
 
-    def _keep(self, data: bytes, audio: DecodedAudio, *, name: str, source: Source) -> Recording:
-        return insert_recording(
+    def delete_recording(self, recording_id: UUID, *, reader: Reader) -> Recording:
+        """Delete a recording with all predictions about it, and its sound unless somebody else sent the same.
+
+        Raises
+        ------
+        UnknownRecordingError
+            There is none by this id that `reader` may see.
+        ForbiddenError
+            It is somebody else's, who shares it.
+        StoreError
+            It could not be deleted.
+        """
+        deleted = delete_recording(self.store, recording_id=recording_id, reader=reader)
+        if deleted is None:
+            if select_recording(self.store, recording_id=recording_id, reader=reader) is None:
+                raise UnknownRecordingError(recording_id)
+            raise ForbiddenError("This recording is somebody else's: only they and admins can delete it.")
+        self._delete_content(deleted.sha256)
+        return deleted
+
+    def _delete_content(self, sha256: str) -> None:
+        """Delete the sound that no recording has any more.
+
+        Somebody may send the same at this moment: then either this sees their row and writes the sound back, or they,
+        who look after their row is there (`_keep`), see that the sound is gone.
+        """
+        if not self.recording_files.exists(sha256) or count_recordings(self.store, reader=PROCESS, sha256=sha256):
+            return
+        try:
+            data = self.recording_files.read(sha256)
+        except StoreError:
+            data = b""  # damaged: nobody can use it again
+        self.recording_files.delete(sha256)
+        if data and count_recordings(self.store, reader=PROCESS, sha256=sha256):
+            self.recording_files.write(data)
+
+    def _keep(
+        self, data: bytes, audio: DecodedAudio, *, name: str, source: Source, owner: UUID, project_id: UUID | None
+    ) -> Recording:
+        kept = insert_recording(
             self.store,
             recording=Recording(
                 id=new_id(),
+                owner_id=owner,
+                project_id=project_id,
                 sha256=self.recording_files.write(data),
                 name=name,
                 size_bytes=len(data),
@@ -311,6 +358,9 @@ class Workbench:
                 created_at=datetime.now(UTC),
             ),
         )
+        if not self.recording_files.exists(kept.sha256):
+            self.recording_files.write(data)  # deleted by the last who had it, between the lines above
+        return kept
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from datetime import tzinfo
 
 import streamlit as st
 
+from core.domain import Reader
 from core.reports.predictions_csv import predictions_csv
 from core.store.engine import Store
 from core.store.predictions import (
@@ -18,22 +19,22 @@ from pages.parts import detail, filters, overviews, paging, session, tables, wor
 
 
 def render() -> None:
-    workbench, zone = session.workbench(), session.zone()
+    workbench, zone, reader = session.workbench(), session.zone(), session.reader()
     store = workbench.store
     st.title("Explore", anchor=False)
-    n_all = count_predictions(store)
+    n_all = count_predictions(store, reader=reader)
     if n_all == 0:
         empty()
         return
     detail.draw(workbench)
     chosen = filters.current()
-    filters.draw(chosen, select_model_versions(store), zone)
-    n_shown = count_predictions(store, filter=chosen)
+    filters.draw(chosen, select_model_versions(store, reader=reader), zone)
+    n_shown = count_predictions(store, reader=reader, filter=chosen)
     if n_shown == 0:
         st.info("No prediction matches these filters. Reset takes them all off.", icon=":material/filter_alt_off:")
-    overviews.draw(store, chosen, zone)
+    overviews.draw(store, chosen, zone, reader=reader)
     if n_shown > 0:
-        rows(store, chosen, n_shown, n_all, zone)
+        rows(store, chosen, n_shown, n_all, zone, reader)
 
 
 def empty() -> None:
@@ -43,7 +44,7 @@ def empty() -> None:
         st.page_link("analyse.py", label="Analyse a recording", icon=":material/graphic_eq:")
 
 
-def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone: tzinfo) -> None:
+def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone: tzinfo, reader: Reader) -> None:
     heading, order_place, download_place, _room_for_the_tables_tools = st.columns(
         [4, 3, 2, 2], vertical_alignment="bottom"
     )
@@ -53,7 +54,7 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
         filters.draw_order(order)
     download_place.download_button(
         "Download CSV",
-        data=lambda: "".join(predictions_csv(store, filter=chosen, order=order)).encode(),
+        data=lambda: "".join(predictions_csv(store, reader=reader, filter=chosen, order=order)).encode(),
         file_name="telepathy-predictions.csv",
         mime="text/csv",
         key="explore_download",
@@ -63,7 +64,9 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
         help=f"All {n_shown:,} predictions that match, not only this page.",
     )
     place = paging.place(chosen, order)
-    page = select_predictions(store, filter=chosen, limit=paging.PAGE_ROWS, cursor=place.cursor, order=order)
+    page = select_predictions(
+        store, reader=reader, filter=chosen, limit=paging.PAGE_ROWS, cursor=place.cursor, order=order
+    )
     tables.predictions(
         page.items,
         zone=zone,

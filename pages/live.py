@@ -53,7 +53,9 @@ def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
     if sound is None:
         return
     with st.spinner("Analysing"), noting(workbench.usage, session.call("/live")) as use:
-        analysis = workbench.analyse(sound, name=recording_name(), source=Source.STREAM, timeline=True)
+        analysis = workbench.analyse(
+            sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
+        )
         use.add_prediction(analysis.prediction)
     st.session_state[KEPT] = analysis.prediction.id
     st.rerun()
@@ -68,9 +70,12 @@ def keep_stream(kept: UUID | None, is_refused: bool) -> None:
 
 
 def show(workbench: Workbench, prediction_id: UUID) -> None:
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
-    recording = select_recording(workbench.store, recording_id=prediction.recording_id) if prediction else None
-    if prediction is None or recording is None:
+    reader = session.reader()
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader)
+    if prediction is None:
+        return
+    recording = select_recording(workbench.store, recording_id=prediction.recording_id, reader=reader)
+    if recording is None:
         return
     st.divider()
     answer.show(workbench, recording, prediction, prefix="live")

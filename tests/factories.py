@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.domain import (
+    NOBODY,
     AudioFormat,
     Bandwidth,
     Emotion,
@@ -34,6 +35,7 @@ def make_recording(content: str | None = None, **given: object) -> Recording:
     sha256 = hashlib.sha256((content or str(recording_id)).encode()).hexdigest()
     recording = Recording(
         id=recording_id,
+        owner_id=NOBODY,
         sha256=sha256,
         name="Größe 1.wav",
         size_bytes=160_044,

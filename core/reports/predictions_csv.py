@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from core.domain import Emotion
+from core.domain import Emotion, Reader
 from core.store.engine import Store
 from core.store.predictions import (
     EVERYTHING,
@@ -41,13 +41,17 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def predictions_csv(
-    store: Store, *, filter: PredictionFilter = EVERYTHING, order: PredictionOrder = PredictionOrder.NEWEST
+    store: Store,
+    *,
+    reader: Reader,
+    filter: PredictionFilter = EVERYTHING,
+    order: PredictionOrder = PredictionOrder.NEWEST,
 ) -> Iterator[str]:
-    """All predictions that `filter` lets through, a thousand at a time: first the header, then blocks of lines."""
+    """What `reader` may see and `filter` lets through, a thousand at a time: first the header, then blocks of lines."""
     yield BYTE_ORDER_MARK + _lines([COLUMNS])
     cursor: str | None = None
     while True:
-        page = select_predictions(store, filter=filter, limit=MAX_PAGE_ROWS, cursor=cursor, order=order)
+        page = select_predictions(store, reader=reader, filter=filter, limit=MAX_PAGE_ROWS, cursor=cursor, order=order)
         yield _lines([_cells(row) for row in page.items])
         cursor = page.next_cursor
         if cursor is None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from core.config import settings_of_this_machine
+from core.domain import PROCESS
 from core.errors import TelepathyError
 from core.store.engine import Store, open_store, require_current_schema, select_schema_version
 from core.store.predictions import count_predictions
@@ -36,8 +37,8 @@ def check(url: Url = "") -> None:
 
 def _say(store: Store) -> None:
     typer.echo(
-        f"{store.name}: schema {select_schema_version(store)}, {count_recordings(store):,} recordings, "
-        f"{count_predictions(store):,} predictions."
+        f"{store.name}: schema {select_schema_version(store)}, {count_recordings(store, reader=PROCESS):,} recordings, "
+        f"{count_predictions(store, reader=PROCESS):,} predictions."
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from uuid import uuid4
 
 import duckdb
@@ -21,6 +22,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
 
+from core.domain import NOBODY
 from core.errors import InvalidSettingError, MigrationError, StoreError
 from core.store.duckdb_dialect import connect_file, create_file_engine, insert_by_column
 from core.store.schema import recordings
@@ -28,6 +30,11 @@ from core.store.schema import recordings
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_310_845_120_660
 """PostgreSQL advisory lock held while migrating; any number nobody else uses."""
+
+MAX_ATTEMPTS = 6
+"""Waits of 10 to 160 ms between them: a commit on a busy disk takes less."""
+
+T = TypeVar("T")
 
 _alembic_lock = threading.Lock()
 """Alembic hands its context to migration scripts through a module global: one migration at a time per process."""
@@ -66,18 +73,22 @@ class Store:
     def append(self, doing: str, *batches: tuple[Table, Sequence[Mapping[str, object]]]) -> None:
         """Append all rows to their tables, or none; on the disk once this returns. Raises like `transaction`."""
         with self.transaction(doing) as connection:
-            for table, rows in batches:
-                if self.backend == "duckdb" and len(rows) > 1:
-                    connection.execute(insert_by_column(table, rows))
-                elif rows:
-                    connection.execute(table.insert(), rows)
+            self.append_within(connection, *batches)
+
+    def append_within(self, connection: Connection, *batches: tuple[Table, Sequence[Mapping[str, object]]]) -> None:
+        """Append all rows to their tables, inside a transaction that goes on."""
+        for table, rows in batches:
+            if self.backend == "duckdb" and len(rows) > 1:
+                connection.execute(insert_by_column(table, rows))
+            elif rows:
+                connection.execute(table.insert(), rows)
 
     def require_writable(self) -> None:
         """Write a row and take it back. Raises StoreError when the store cannot be written."""
         texts = {column.name: "" for column in recordings.columns}
         numbers = {"size_bytes": 0, "duration_s": 0.0, "sample_rate_hz": 0, "n_channels": 0}
         times = {"created_at": datetime.now(UTC)}
-        row = texts | numbers | times | {"id": uuid4(), "sha256": str(uuid4())}
+        row = texts | numbers | times | {"id": uuid4(), "owner_id": NOBODY, "project_id": None, "sha256": str(uuid4())}
         with self._speaking_plainly("checking that it can be written"), self._engine.connect() as connection:
             connection.execute(recordings.insert().values(row))
             connection.rollback()
@@ -131,6 +142,16 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def try_again(act: Callable[[], T]) -> T:
+    """What `act` returns, once it does: DuckDB refuses what another transaction under way changes too."""
+    for attempt in range(MAX_ATTEMPTS - 1):
+        try:
+            return act()
+        except StoreError:
+            time.sleep(0.01 * 2**attempt)
+    return act()
 
 
 def reason(error: Exception) -> str:

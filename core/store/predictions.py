@@ -1,7 +1,7 @@
 """Predictions: an append-only ledger, and the questions the Explore page asks of it.
 
-Every question takes a `PredictionFilter` and passes through `_matching`: the one place that says whose rows a caller
-sees. Counting, binning and paging happen in the database.
+Every question takes a `Reader` and a `PredictionFilter` and passes through `_matching`: the one place that says whose
+rows a caller sees. Counting, binning and paging happen in the database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import binascii
 import enum
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
@@ -25,17 +25,20 @@ from sqlalchemy import (
     Select,
     and_,
     cast,
+    delete,
     func,
     or_,
     select,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from core.domain import Emotion, Interval, Prediction, Quality, Segment, Source, TimelineWindow, Uncertainty
+from core.domain import Emotion, Interval, Prediction, Quality, Reader, Segment, Source, TimelineWindow, Uncertainty
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
-from core.store.engine import Store
-from core.store.recordings import select_recording
+from core.store.engine import Store, try_again
+from core.store.recordings import Place, places_of
 from core.store.schema import prediction_details, predictions, probability_column, recordings
+from core.store.visibility import visible
 
 MAX_PAGE_ROWS = 1000
 MAX_ENTROPY_NATS = math.log(len(Emotion))
@@ -156,28 +159,68 @@ def insert_prediction(store: Store, *, prediction: Prediction) -> Prediction:
 
 
 def insert_predictions(store: Store, *, predictions: Sequence[Prediction]) -> None:
-    """Append all of `predictions`, or none. Raises like `insert_prediction`."""
+    """Append all of `predictions`, or none, as the owners of their recordings. Raises like `insert_prediction`."""
+    recording_ids = {prediction.recording_id for prediction in predictions}
     try:
-        store.append(
-            "appending predictions",
-            (_TABLE, [_values(prediction) for prediction in predictions]),
-            (prediction_details, [_detail_values(prediction) for prediction in predictions]),
-        )
+        with store.transaction("appending predictions") as connection:
+            places = places_of(connection, recording_ids=recording_ids, keeps_them=store.backend == "postgresql")
+            _require_all(recording_ids, places)
+            store.append_within(
+                connection,
+                (_TABLE, [_values(prediction, places[prediction.recording_id]) for prediction in predictions]),
+                (prediction_details, [_detail_values(prediction) for prediction in predictions]),
+            )
     except StoreError as error:
-        if isinstance(error.__cause__, IntegrityError):
-            for recording_id in {prediction.recording_id for prediction in predictions}:
-                if select_recording(store, recording_id=recording_id) is None:
-                    raise UnknownRecordingError(recording_id) from error
+        if isinstance(error.__cause__, IntegrityError):  # perhaps deleted between the lines above
+            with store.transaction("appending predictions") as connection:
+                _require_all(recording_ids, places_of(connection, recording_ids=recording_ids))
         raise
+    if store.backend == "duckdb":
+        _follow_recordings(store, {prediction.id: prediction.recording_id for prediction in predictions}, places)
 
 
-def select_prediction(store: Store, *, prediction_id: UUID, filter: PredictionFilter = EVERYTHING) -> Prediction | None:
+def _follow_recordings(store: Store, inserted: Mapping[UUID, UUID], places: Mapping[UUID, Place]) -> None:
+    """Go where recordings went that were deleted or moved while predictions about them were `inserted`.
+
+    DuckDB notices neither: its foreign keys look at what was committed before the transaction began. Whoever deletes
+    removes predictions once more afterwards (`core.store.recordings.delete_recording`), so one of the two sees it.
+    """
+    with store.transaction("appending predictions") as connection:
+        now = places_of(connection, recording_ids=set(inserted.values()))
+    if now == places:
+        return
+
+    def follow() -> None:
+        with store.transaction("appending predictions") as connection:
+            for prediction_id, recording_id in inserted.items():
+                details = prediction_details.c.prediction_id == prediction_id
+                is_this = _TABLE.c.id == prediction_id
+                if recording_id in now:
+                    project_id = now[recording_id].project_id
+                    connection.execute(update(_TABLE).where(is_this).values(project_id=project_id))
+                else:
+                    connection.execute(delete(prediction_details).where(details))
+                    connection.execute(delete(_TABLE).where(is_this))
+
+    try_again(follow)
+    _require_all(places.keys(), now)
+
+
+def _require_all(recording_ids: Collection[UUID], places: Mapping[UUID, Place]) -> None:
+    for recording_id in recording_ids:
+        if recording_id not in places:
+            raise UnknownRecordingError(recording_id)
+
+
+def select_prediction(
+    store: Store, *, prediction_id: UUID, reader: Reader, filter: PredictionFilter = EVERYTHING
+) -> Prediction | None:
     """The prediction with this id, whole; None where there is none, or `filter` leaves it out."""
     details = prediction_details.c
     whole = select(_TABLE, prediction_details).join(prediction_details, details.prediction_id == _TABLE.c.id)
     # Both ids are named, so that neither table is read for the join.
     is_this = and_(_TABLE.c.id == prediction_id, details.prediction_id == prediction_id)
-    statement = _matching(whole, filter).where(is_this)
+    statement = _matching(whole, reader, filter).where(is_this)
     with store.transaction("reading a prediction") as connection:
         row = connection.execute(statement).one_or_none()
     return None if row is None else _prediction(row)
@@ -186,6 +229,7 @@ def select_prediction(store: Store, *, prediction_id: UUID, filter: PredictionFi
 def select_predictions(
     store: Store,
     *,
+    reader: Reader,
     filter: PredictionFilter = EVERYTHING,
     limit: int = 50,
     cursor: str | None = None,
@@ -201,7 +245,7 @@ def select_predictions(
     if not 1 <= limit <= MAX_PAGE_ROWS:
         raise InvalidParameterError("limit", str(limit), f"a whole number from 1 to {MAX_PAGE_ROWS}")
     key, descends = _ORDERS[order]
-    narrow = _matching(select(_TABLE), filter)
+    narrow = _matching(select(_TABLE), reader, filter)
     if cursor is not None:
         narrow = narrow.where(_is_after(cursor, order))
     direction = (key.desc(), _TABLE.c.id.desc()) if descends else (key.asc(), _TABLE.c.id.asc())
@@ -217,22 +261,29 @@ def select_predictions(
     return PredictionPage(items=tuple(_prediction_row(row) for row in shown), next_cursor=next_cursor)
 
 
-def count_predictions(store: Store, *, filter: PredictionFilter = EVERYTHING) -> int:
+def count_predictions(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> int:
     """How many predictions there are."""
     with store.transaction("counting predictions") as connection:
-        return connection.execute(_matching(select(func.count()).select_from(_TABLE), filter)).scalar_one()
+        return connection.execute(_matching(select(func.count()).select_from(_TABLE), reader, filter)).scalar_one()
 
 
-def count_predictions_by_emotion(store: Store, *, filter: PredictionFilter = EVERYTHING) -> dict[Emotion, int]:
+def count_predictions_by_emotion(
+    store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
+) -> dict[Emotion, int]:
     """How many predictions each emotion has, all eight in their order, zeros included."""
-    statement = _matching(select(_TABLE.c.emotion, func.count()), filter).group_by(_TABLE.c.emotion)
+    statement = _matching(select(_TABLE.c.emotion, func.count()), reader, filter).group_by(_TABLE.c.emotion)
     with store.transaction("counting predictions by emotion") as connection:
         counts = {Emotion(row[0]): int(row[1]) for row in connection.execute(statement)}
     return {emotion: counts.get(emotion, 0) for emotion in Emotion}
 
 
 def count_predictions_by_confidence_and_entropy(
-    store: Store, *, filter: PredictionFilter = EVERYTHING, n_confidence_bins: int = 20, n_entropy_bins: int = 20
+    store: Store,
+    *,
+    reader: Reader,
+    filter: PredictionFilter = EVERYTHING,
+    n_confidence_bins: int = 20,
+    n_entropy_bins: int = 20,
 ) -> list[ConfidenceEntropyBin]:
     """The bins that hold predictions, of a grid over confidence 0 to 1 and predictive entropy 0 to ln 8.
 
@@ -243,7 +294,7 @@ def count_predictions_by_confidence_and_entropy(
             raise InvalidParameterError(name, str(n_bins), "a whole number from 1 to 200")
     confidence_bin = _bin(_TABLE.c.confidence, 1.0, n_confidence_bins).label("confidence_bin")
     entropy_bin = _bin(_TABLE.c.predictive_entropy_nats, MAX_ENTROPY_NATS, n_entropy_bins).label("entropy_bin")
-    binned = _matching(select(confidence_bin, entropy_bin), filter).subquery()
+    binned = _matching(select(confidence_bin, entropy_bin), reader, filter).subquery()
     bins = (binned.c.confidence_bin, binned.c.entropy_bin)
     statement = select(*bins, func.count()).group_by(*bins)
     with store.transaction("counting predictions by confidence and entropy") as connection:
@@ -261,11 +312,11 @@ def count_predictions_by_confidence_and_entropy(
 
 
 def count_predictions_over_time(
-    store: Store, *, bucket: TimeBucket, filter: PredictionFilter = EVERYTHING
+    store: Store, *, bucket: TimeBucket, reader: Reader, filter: PredictionFilter = EVERYTHING
 ) -> list[EmotionOverTime]:
     """How many predictions of each emotion were made when, in order of time and then emotion; without empty buckets."""
     started_at = func.date_trunc(bucket.value, _TABLE.c.created_at, type_=_TABLE.c.created_at.type).label("started_at")
-    bucketed = _matching(select(started_at, _TABLE.c.emotion), filter).subquery()
+    bucketed = _matching(select(started_at, _TABLE.c.emotion), reader, filter).subquery()
     keys = (bucketed.c.started_at, bucketed.c.emotion)
     statement = select(*keys, func.count()).group_by(*keys)
     with store.transaction("counting predictions over time") as connection:
@@ -274,17 +325,17 @@ def count_predictions_over_time(
     return sorted(counts, key=lambda count: (count.started_at, _POSITIONS[count.emotion]))
 
 
-def select_created_range(store: Store, *, filter: PredictionFilter = EVERYTHING) -> CreatedRange | None:
+def select_created_range(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> CreatedRange | None:
     """When the first and the last prediction were made; None when there is none."""
     ends = select(func.min(_TABLE.c.created_at), func.max(_TABLE.c.created_at))
     with store.transaction("reading when predictions were made") as connection:
-        first_at, last_at = connection.execute(_matching(ends, filter)).one()
+        first_at, last_at = connection.execute(_matching(ends, reader, filter)).one()
     return None if first_at is None else CreatedRange(first_at=first_at, last_at=last_at)
 
 
-def select_model_versions(store: Store, *, filter: PredictionFilter = EVERYTHING) -> list[str]:
+def select_model_versions(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> list[str]:
     """The model versions that made predictions, in alphabetical order."""
-    statement = _matching(select(_TABLE.c.model_version), filter).distinct().order_by(_TABLE.c.model_version)
+    statement = _matching(select(_TABLE.c.model_version), reader, filter).distinct().order_by(_TABLE.c.model_version)
     with store.transaction("reading model versions") as connection:
         return list(connection.execute(statement).scalars())
 
@@ -308,10 +359,10 @@ _ORDERS: dict[PredictionOrder, tuple[ColumnElement[Any], bool]] = {
 _Select = TypeVar("_Select", bound=Select[*tuple[Any, ...]])
 
 
-def _matching(statement: _Select, filter: PredictionFilter) -> _Select:
-    """`statement` over the predictions that `filter` lets through. Every SELECT on the ledger comes by here."""
+def _matching(statement: _Select, reader: Reader, filter: PredictionFilter) -> _Select:
+    """`statement` over what `reader` may see and `filter` lets through. Every SELECT on the ledger comes by here."""
     columns = _TABLE.c
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = [visible(reader, _TABLE)]
     if filter.emotions:
         conditions.append(columns.emotion.in_([emotion.value for emotion in filter.emotions]))
     if filter.min_confidence is not None:
@@ -393,10 +444,12 @@ _DETAILS = TypeAdapter(_Details)
 _TIMELINE = TypeAdapter(_Timeline)
 
 
-def _values(prediction: Prediction) -> dict[str, Any]:
+def _values(prediction: Prediction, place: Place) -> dict[str, Any]:
     return {
         "id": prediction.id,
         "recording_id": prediction.recording_id,
+        "owner_id": place.owner_id,
+        "project_id": place.project_id,
         "created_at": prediction.created_at,
         "model_version": prediction.model_version,
         "source": prediction.source.value,

@@ -77,6 +77,25 @@ class RecordingFiles:
             raise StoreError("reading a recording", f"the file {sha256} is damaged")
         return data
 
+    def delete(self, sha256: str) -> None:
+        """Keep the bytes with this SHA-256 no longer; nothing to do where they are not kept.
+
+        Raises
+        ------
+        StoreError
+            They cannot be deleted.
+        """
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise UnknownRecordingError(sha256)
+        try:
+            self._files.rm_file(self._path(sha256))
+            if self._is_local:
+                _push_to_disk(Path(self._path(sha256)).parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError("deleting a recording", str(error).rstrip(".")) from error
+
     def exists(self, sha256: str) -> bool:
         """Whether the bytes whose SHA-256 this is are kept here."""
         return bool(re.fullmatch("[0-9a-f]{64}", sha256)) and bool(self._files.exists(self._path(sha256)))

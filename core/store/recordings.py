@@ -1,37 +1,47 @@
-"""Recordings: one row for each content, however often it is sent."""
+"""Recordings: one row for each content and owner, however often it is sent."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
-from core.domain import AudioFormat, Recording, Source
+from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
-from core.store.engine import Store
-from core.store.schema import recordings
+from core.store.engine import Store, try_again
+from core.store.schema import prediction_details, predictions, recordings, training_uses
+from core.store.visibility import owned, visible
 
-MAX_ATTEMPTS = 6
-"""Waits of 10 to 160 ms between them: a commit on a busy disk takes less."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a recording is, and with it all predictions about it."""
+
+    owner_id: UUID
+    project_id: UUID | None
 
 
 def insert_recording(store: Store, *, recording: Recording) -> Recording:
-    """Keep `recording` and return it; or return the one kept before, when its content is already there.
+    """Keep `recording` and return it; or return the one kept before, when its owner has sent this content already.
 
-    What no database can hold in a name (the NUL character, lone surrogates) is left out of it or replaced.
+    One kept before moves into the project of `recording`, where that has one. What no database can hold in a name (the
+    NUL character, lone surrogates) is left out of it or replaced.
     """
-    kept = _select_by_content(store, recording.sha256)
+    kept = _select_by_content(store, recording)
     if kept is not None:
-        return kept
+        return _moved(store, kept, recording.project_id)
     name = recording.name.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     recording = dataclasses.replace(recording, name=name)
     row = {
         "id": recording.id,
+        "owner_id": recording.owner_id,
+        "project_id": recording.project_id,
         "sha256": recording.sha256,
         "name": recording.name,
         "size_bytes": recording.size_bytes,
@@ -44,37 +54,121 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
         "source": recording.source.value,
         "created_at": recording.created_at,
     }
-    for attempt in range(MAX_ATTEMPTS):
+
+    def keep() -> Recording:
         try:
             store.append("keeping a recording", (recordings, [row]))
         except StoreError:
-            kept = _select_by_content(store, recording.sha256)
-            if kept is not None:
-                return kept  # another caller sent the same content at the same moment and was first
-            if attempt == MAX_ATTEMPTS - 1:
+            # Another caller may have sent the same content at the same moment and been first.
+            kept = _select_by_content(store, recording)
+            if kept is None:
                 raise
-            time.sleep(0.01 * 2**attempt)  # DuckDB refuses already while the other has not committed yet
-        else:
-            break
+            return _moved(store, kept, recording.project_id)
+        return recording
+
+    return try_again(keep)
+
+
+def _moved(store: Store, kept: Recording, project_id: UUID | None) -> Recording:
+    if project_id is None or project_id == kept.project_id:
+        return kept
+    owner = Reader(user_id=kept.owner_id, sees_everything=kept.owner_id == NOBODY)
+    update_recording_project(store, recording_id=kept.id, project_id=project_id, reader=owner)
+    return dataclasses.replace(kept, project_id=project_id)
+
+
+def update_recording_project(store: Store, *, recording_id: UUID, project_id: UUID | None, reader: Reader) -> bool:
+    """Put a recording, and all predictions about it, into a project or back to its owner alone.
+
+    Returns whether there is such a recording and `reader` may.
+    """
+    recording = update(recordings).where(recordings.c.id == recording_id, owned(reader, recordings))
+    its_predictions = update(predictions).where(predictions.c.recording_id == recording_id, owned(reader, predictions))
+
+    def move() -> bool:
+        with store.transaction("moving a recording") as connection:
+            is_there = connection.execute(recording.values(project_id=project_id)).rowcount > 0
+            connection.execute(its_predictions.values(project_id=project_id))
+            return is_there
+
+    return try_again(move)
+
+
+def delete_recording(store: Store, *, recording_id: UUID, reader: Reader) -> Recording | None:
+    """Delete a recording's row and all predictions about it, and mark the models that learned from it.
+
+    Returns what was deleted; None where there is no such recording, or `reader` may not. Its bytes are not this
+    function's (`core.workbench.Workbench.delete_recording`).
+    """
+    recording = _select_one(store, and_(recordings.c.id == recording_id, owned(reader, recordings)))
+    if recording is None:
+        return None
+    if store.backend == "postgresql":
+        with store.transaction("deleting a recording") as connection:
+            connection.execute(select(recordings.c.id).where(recordings.c.id == recording_id).with_for_update())
+            _delete_predictions(connection, recording_id)
+            _delete_row(connection, recording_id)
+        return recording
+
+    # DuckDB refuses to delete a row in the transaction that deletes what refers to it, and does not see what others
+    # insert meanwhile: predictions are deleted before and after.
+    def delete_predictions() -> None:
+        with store.transaction("deleting a recording") as connection:
+            _delete_predictions(connection, recording_id)
+
+    def delete_all() -> None:
+        delete_predictions()
+        with store.transaction("deleting a recording") as connection:
+            _delete_row(connection, recording_id)
+
+    try_again(delete_all)
+    try_again(delete_predictions)
     return recording
 
 
-def select_recording(store: Store, *, recording_id: UUID) -> Recording | None:
+def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
+    about_it = select(predictions.c.id).where(predictions.c.recording_id == recording_id)
+    connection.execute(delete(prediction_details).where(prediction_details.c.prediction_id.in_(about_it)))
+    connection.execute(delete(predictions).where(predictions.c.recording_id == recording_id))
+
+
+def _delete_row(connection: Connection, recording_id: UUID) -> None:
+    uses = update(training_uses).where(training_uses.c.recording_id == recording_id)
+    connection.execute(uses.values(recording_deleted_at=datetime.now(UTC)))
+    connection.execute(delete(recordings).where(recordings.c.id == recording_id))
+
+
+def select_recording(store: Store, *, recording_id: UUID, reader: Reader) -> Recording | None:
     """The recording with this id."""
-    return _select_one(store, recordings.c.id == recording_id)
+    return _select_one(store, and_(recordings.c.id == recording_id, visible(reader, recordings)))
 
 
-def select_recordings_by_id(store: Store, *, recording_ids: Collection[UUID]) -> dict[UUID, Recording]:
+def select_recordings_by_id(store: Store, *, recording_ids: Collection[UUID], reader: Reader) -> dict[UUID, Recording]:
     """The recordings with these ids, by id; ids of none are left out."""
     if not recording_ids:
         return {}
+    statement = select(recordings).where(recordings.c.id.in_(recording_ids), visible(reader, recordings))
     with store.transaction("reading recordings") as connection:
-        rows = connection.execute(select(recordings).where(recordings.c.id.in_(recording_ids))).all()
+        rows = connection.execute(statement).all()
     return {row.id: _recording(row) for row in rows}
 
 
-def _select_by_content(store: Store, sha256: str) -> Recording | None:
-    return _select_one(store, recordings.c.sha256 == sha256)
+def places_of(
+    connection: Connection, *, recording_ids: Collection[UUID], keeps_them: bool = False
+) -> dict[UUID, Place]:
+    """Where recordings are, for what is written about them in the same transaction; ids of none are left out.
+
+    With `keeps_them`, nobody deletes or moves them before it ends (PostgreSQL).
+    """
+    columns = recordings.c
+    statement = select(columns.id, columns.owner_id, columns.project_id).where(columns.id.in_(recording_ids))
+    rows = connection.execute(statement.with_for_update(read=True) if keeps_them else statement).all()
+    return {row.id: Place(owner_id=row.owner_id, project_id=row.project_id) for row in rows}
+
+
+def _select_by_content(store: Store, recording: Recording) -> Recording | None:
+    is_this = and_(recordings.c.sha256 == recording.sha256, recordings.c.owner_id == recording.owner_id)
+    return _select_one(store, is_this)
 
 
 def _select_one(store: Store, condition: ColumnElement[bool]) -> Recording | None:
@@ -83,15 +177,20 @@ def _select_one(store: Store, condition: ColumnElement[bool]) -> Recording | Non
     return None if row is None else _recording(row)
 
 
-def count_recordings(store: Store) -> int:
-    """How many different recordings are kept."""
+def count_recordings(store: Store, *, reader: Reader, sha256: str | None = None) -> int:
+    """How many recordings are kept, or how many of one content: one for each owner who sent it."""
+    statement = select(func.count()).select_from(recordings).where(visible(reader, recordings))
+    if sha256 is not None:
+        statement = statement.where(recordings.c.sha256 == sha256)
     with store.transaction("counting recordings") as connection:
-        return connection.execute(select(func.count()).select_from(recordings)).scalar_one()
+        return connection.execute(statement).scalar_one()
 
 
 def _recording(row: Row[Any]) -> Recording:
     return Recording(
         id=row.id,
+        owner_id=row.owner_id,
+        project_id=row.project_id,
         sha256=row.sha256,
         name=row.name,
         size_bytes=row.size_bytes,

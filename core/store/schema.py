@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     Uuid,
 )
 from sqlalchemy.engine import Dialect
@@ -46,7 +47,9 @@ recordings = Table(
     "recordings",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("sha256", Text, nullable=False, unique=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("project_id", Uuid),
+    Column("sha256", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("duration_s", Double, nullable=False),
@@ -57,6 +60,7 @@ recordings = Table(
     Column("format_warnings", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("owner_id", "sha256"),
 )
 
 
@@ -70,6 +74,8 @@ predictions = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("recording_id", Uuid, ForeignKey(recordings.c.id), nullable=False),
+    Column("owner_id", Uuid, nullable=False),
+    Column("project_id", Uuid),
     Column("created_at", UtcDateTime, nullable=False),
     Column("model_version", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -84,6 +90,8 @@ predictions = Table(
     Column("duration_s", Double, nullable=False),
     Column("latency_ms", Double, nullable=False),
 )
+"""Owner and project are those of the recording, repeated here: whose rows they are is asked in every question, and a
+join of 100,000 predictions would cost more than the question."""
 
 prediction_details = Table(
     "prediction_details",
@@ -132,3 +140,12 @@ usage_events = Table(
     Column("address", Text, nullable=False),
 )
 """The usage ledger. Without a primary key: DuckDB holds one in memory, and a million ids take a fifth of its share."""
+
+training_uses = Table(
+    "training_uses",
+    metadata,
+    Column("model_version", Text, primary_key=True),
+    Column("recording_id", Uuid, primary_key=True),
+    Column("recording_deleted_at", UtcDateTime),
+)
+"""Which recordings a model version learned from. The row outlives the recording, without its sound or its name."""

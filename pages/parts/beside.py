@@ -70,7 +70,7 @@ def draw(workbench: Workbench, case: Case, found: Regions) -> None:
 def _choose(workbench: Workbench, case: Case, models: dict[str, ModelCard]) -> None:
     rows = {
         str(row.id): row
-        for row in select_predictions(workbench.store, limit=N_OFFERED).items
+        for row in select_predictions(workbench.store, reader=session.reader(), limit=N_OFFERED).items
         if row.recording_id != case.recording.id
     }
     asked = str(case.asked.other_id) if case.asked.other_id else NOTHING

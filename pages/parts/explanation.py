@@ -69,7 +69,7 @@ class Regions:
 
 def recent(workbench: Workbench) -> tuple[PredictionRow, ...]:
     """The newest answers."""
-    return select_predictions(workbench.store, limit=N_RECENT).items
+    return select_predictions(workbench.store, reader=session.reader(), limit=N_RECENT).items
 
 
 def row_label(row: PredictionRow, zone: tzinfo) -> str:
@@ -86,7 +86,7 @@ def try_sample(workbench: Workbench, path: Path) -> None:
 
 def _ask_about(workbench: Workbench, upload: Upload) -> None:
     with session.progress() as tell:
-        outcome = Pending(workbench, upload, call=session.call("/explain")).wait(tell)
+        outcome = Pending(workbench, upload, call=session.call("/explain"), owner=session.owner()).wait(tell)
     if outcome.analysis is not None:
         question.ask(outcome.analysis.prediction.id)
         st.rerun()

@@ -8,9 +8,9 @@ from core.domain import Emotion, ModelCard
 from core.features.prosody_measures import MEASURE_OF
 from core.inference.surrogate import GlobalAttribution, Surrogate, describe_fidelity, rank_measures
 from core.store.predictions import PredictionFilter, select_predictions
-from core.store.recordings import select_recording
+from core.store.recordings import select_recordings_by_id
 from core.workbench import Workbench
-from pages.parts import prosody_charts, reasons, words
+from pages.parts import prosody_charts, reasons, session, words
 from pages.parts.charts import CONFIG
 from pages.parts.theme import Surface, surface
 
@@ -97,11 +97,12 @@ def in_words(shown: GlobalAttribution, emotion: Emotion) -> str:
 def _here(workbench: Workbench, found: Surrogate, card: ModelCard) -> GlobalAttribution | None:
     """Of the newest recordings of the store that the model answered."""
     rows = select_predictions(
-        workbench.store, limit=N_HERE, filter=PredictionFilter(model_versions=(card.version,))
+        workbench.store,
+        reader=session.reader(),
+        limit=N_HERE,
+        filter=PredictionFilter(model_versions=(card.version,)),
     ).items
-    hashes = []
-    for recording_id in dict.fromkeys(row.recording_id for row in rows if row.duration_s <= LONGEST_S):
-        recording = select_recording(workbench.store, recording_id=recording_id)
-        if recording is not None:
-            hashes.append(recording.sha256)
+    recording_ids = list(dict.fromkeys(row.recording_id for row in rows if row.duration_s <= LONGEST_S))
+    found_ones = select_recordings_by_id(workbench.store, recording_ids=recording_ids, reader=session.reader())
+    hashes = [found_ones[recording_id].sha256 for recording_id in recording_ids if recording_id in found_ones]
     return reasons.attributions_of_many(workbench, found, hashes)

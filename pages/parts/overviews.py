@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.domain import Reader
 from core.store.engine import Store
 from core.store.predictions import (
     MAX_ENTROPY_NATS,
@@ -26,13 +27,13 @@ from pages.parts.theme import surface
 N_CONFIDENCE_BINS, N_ENTROPY_BINS = 25, 21
 
 
-def draw(store: Store, chosen: PredictionFilter, zone: tzinfo) -> None:
-    """Draw the three charts."""
+def draw(store: Store, chosen: PredictionFilter, zone: tzinfo, *, reader: Reader) -> None:
+    """Draw the three charts of what `reader` may see."""
     shades = surface()
     by_emotion, by_doubt, by_time = st.columns([4, 5, 5], gap="medium")
     with by_emotion:
         st.markdown("##### How often we heard what", help="Click a bar to choose an emotion.", anchors=False)
-        counts = count_predictions_by_emotion(store, filter=replace(chosen, emotions=()))
+        counts = count_predictions_by_emotion(store, reader=reader, filter=replace(chosen, emotions=()))
         key = filters.round_key("explore_by_emotion")
         st.plotly_chart(
             charts.by_emotion(counts, chosen.emotions, shades),
@@ -52,7 +53,7 @@ def draw(store: Store, chosen: PredictionFilter, zone: tzinfo) -> None:
             chosen, min_confidence=None, max_confidence=None, min_entropy_nats=None, max_entropy_nats=None
         )
         bins = count_predictions_by_confidence_and_entropy(
-            store, filter=unbounded, n_confidence_bins=N_CONFIDENCE_BINS, n_entropy_bins=N_ENTROPY_BINS
+            store, reader=reader, filter=unbounded, n_confidence_bins=N_CONFIDENCE_BINS, n_entropy_bins=N_ENTROPY_BINS
         )
         key = filters.round_key("explore_by_doubt")
         st.plotly_chart(
@@ -64,15 +65,15 @@ def draw(store: Store, chosen: PredictionFilter, zone: tzinfo) -> None:
             alt="Number of predictions by confidence and uncertainty",
         )
     with by_time:
-        _over_time(store, chosen, zone)
+        _over_time(store, chosen, zone, reader)
 
 
-def _over_time(store: Store, chosen: PredictionFilter, zone: tzinfo) -> None:
+def _over_time(store: Store, chosen: PredictionFilter, zone: tzinfo, reader: Reader) -> None:
     always = replace(chosen, created_from=None, created_before=None)
-    made = select_created_range(store, filter=always)
+    made = select_created_range(store, reader=reader, filter=always)
     bucket = selections.bucket_for(made.last_at - made.first_at) if made else TimeBucket.DAY
     st.markdown(f"##### When, by {bucket}", help="Drag across to choose a stretch of time.", anchors=False)
-    counts = count_predictions_over_time(store, bucket=bucket, filter=always)
+    counts = count_predictions_over_time(store, bucket=bucket, reader=reader, filter=always)
     framed = (chosen.created_from or made.first_at, chosen.created_before or made.last_at) if made else None
     key = filters.round_key("explore_over_time")
     st.plotly_chart(

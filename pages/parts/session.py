@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.config import REPOSITORY
-from core.domain import NOBODY, Caller, ModelCard, Prediction, Reader, Recording, Source
+from core.domain import NOBODY, PROCESS, Caller, ModelCard, Prediction, Reader, Recording, Source
 from core.errors import BusyError, TelepathyError, UnknownPredictionError, UnknownRecordingError
 from core.features.audio import DecodeLimits, decode
 from core.features.overview import Overview, overview
@@ -45,15 +45,21 @@ def caller() -> Caller | None:
 
 
 def reader() -> Reader:
-    """With whose eyes this session asks the store."""
+    """Whose eyes this session asks the store with."""
     asking = caller()
-    return Reader(user_id=NOBODY, sees_everything=True) if asking is None else asking.reader
+    return PROCESS if asking is None else asking.reader
 
 
 def own_reader() -> Reader:
     """As `reader`, of one's own alone: an admin's too."""
     asking = caller()
     return reader() if asking is None else Reader(user_id=asking.user.id)
+
+
+def owner() -> UUID:
+    """Whose the recordings of this session are."""
+    asking = caller()
+    return NOBODY if asking is None else asking.user.id
 
 
 def who() -> str:
@@ -118,7 +124,7 @@ class Inbox:
         """Whether something that was taken in has not been analysed."""
         return bool(self._waiting or self._pending)
 
-    def work(self, workbench: Workbench, progress: Callable[[float, str], None]) -> None:
+    def work(self, workbench: Workbench, progress: Callable[[float, str], None], *, owner: UUID) -> None:
         """Analyse what was taken in, a few at a time, and wait for it."""
         if not self.has_work:
             return
@@ -126,7 +132,7 @@ class Inbox:
         while self.has_work:
             while self._waiting and len(self._pending) < workbench.executor.n_workers:
                 sha256 = next(iter(self._waiting))
-                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256), call=call("/"))
+                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256), call=call("/"), owner=owner)
             sha256, pending = next(iter(self._pending.items()))
             n_done = len(self.outcomes) - n_before
 
@@ -209,17 +215,17 @@ def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
 
 
 def answer_of(workbench: Workbench, prediction_id: UUID) -> tuple[Recording, Prediction]:
-    """A prediction, and the recording it is about.
+    """A prediction that this session may see, and the recording it is about.
 
     Raises
     ------
     UnknownPredictionError, UnknownRecordingError
-        There is none by this name, or no longer.
+        There is none by this name, or no longer, or it is another's.
     """
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id)
+    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader())
     if prediction is None:
         raise UnknownPredictionError(prediction_id)
-    recording = select_recording(workbench.store, recording_id=prediction.recording_id)
+    recording = select_recording(workbench.store, recording_id=prediction.recording_id, reader=reader())
     if recording is None:
         raise UnknownRecordingError(prediction.recording_id)
     return recording, prediction

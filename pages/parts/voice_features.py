@@ -132,13 +132,15 @@ def _choose_reference(workbench: Workbench, case: Case) -> ProsodyReference | No
 
 def _offered(workbench: Workbench, case: Case) -> dict[str, PredictionRow]:
     """By content hash: the recordings that may be chosen, neutral answers first."""
-    rows = select_predictions(workbench.store, limit=N_OFFERED, order=PredictionOrder.NEWEST).items
+    rows = select_predictions(
+        workbench.store, reader=session.reader(), limit=N_OFFERED, order=PredictionOrder.NEWEST
+    ).items
     short = {
         row.recording_id: row
         for row in reversed(rows)
         if row.duration_s <= LONGEST_REFERENCE_S and row.recording_id != case.recording.id
     }
-    recordings = select_recordings_by_id(workbench.store, recording_ids=short.keys())
+    recordings = select_recordings_by_id(workbench.store, recording_ids=short.keys(), reader=session.reader())
     offered: dict[str, PredictionRow] = {}
     for row in sorted(short.values(), key=lambda each: (each.emotion.value != "neutral", -each.created_at.timestamp())):
         recording = recordings.get(row.recording_id)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from core.config import REPOSITORY, Settings
-from core.domain import Prediction, Source
+from core.domain import NOBODY, PROCESS, Prediction, Source
 from core.features.audio import DecodeLimits, decode
 from core.features.quality import measure_quality
 from core.inference.recogniser import Recogniser
@@ -56,7 +56,7 @@ def numbers(answer):
 
 
 def analysed(workbench, data) -> Prediction:
-    return workbench.analyse(data, name="clip", source=Source.UPLOAD).prediction
+    return workbench.analyse(data, name="clip", source=Source.UPLOAD, owner=NOBODY).prediction
 
 
 def recognised(settings, waveform):
@@ -88,7 +88,9 @@ def test_executor_says_what_a_direct_call_says(workbench, clip):
 
 def test_store_gives_back_what_was_said(workbench, clip):
     prediction = analysed(workbench, clip)
-    assert numbers(select_prediction(workbench.store, prediction_id=prediction.id)) == numbers(prediction)
+    assert numbers(select_prediction(workbench.store, reader=PROCESS, prediction_id=prediction.id)) == numbers(
+        prediction
+    )
 
 
 def test_flac_of_a_wav_says_the_same(workbench, clip):

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from core.config import REPOSITORY, Settings
+from core.domain import PROCESS
 from core.store.engine import open_store
 from core.store.predictions import select_prediction
 from tests.process import RunningApp, free_port, running_app, start
@@ -187,7 +188,7 @@ def test_stopping_amid_predictions_loses_none_that_was_acknowledged(tmp_path):
     with open_store(Settings(data_dir=tmp_path).store_location) as store:
         for status, body, _ in answers:
             if status == 200:
-                assert select_prediction(store, prediction_id=UUID(body["id"])) is not None
+                assert select_prediction(store, reader=PROCESS, prediction_id=UUID(body["id"])) is not None
 
 
 def test_predictions_beyond_the_deadline_are_refused_and_not_dropped(tmp_path):
@@ -199,7 +200,7 @@ def test_predictions_beyond_the_deadline_are_refused_and_not_dropped(tmp_path):
     with open_store(Settings(data_dir=tmp_path).store_location) as store:
         for status, body, _ in answers:
             if status == 200:
-                assert select_prediction(store, prediction_id=UUID(body["id"])) is not None
+                assert select_prediction(store, reader=PROCESS, prediction_id=UUID(body["id"])) is not None
 
 
 def test_sender_who_stalls_does_not_keep_the_process_from_stopping(tmp_path):

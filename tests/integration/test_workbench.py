@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.config import REPOSITORY, Settings
-from core.domain import Source
+from core.domain import NOBODY, PROCESS, Source
 from core.errors import (
     AudioError,
     InvalidParameterError,
@@ -56,7 +56,7 @@ def clip():
 
 
 def analyse(workbench, data, **given):
-    return workbench.analyse(data, **({"name": "clip.wav", "source": Source.UPLOAD} | given))
+    return workbench.analyse(data, **({"name": "clip.wav", "source": Source.UPLOAD, "owner": NOBODY} | given))
 
 
 def numbers(prediction):
@@ -78,8 +78,10 @@ def numbers(prediction):
 
 def test_recording_becomes_a_stored_answer(workbench, clip):
     analysis = analyse(workbench, clip, name="Größe.wav", source=Source.MICROPHONE)
-    assert select_prediction(workbench.store, prediction_id=analysis.prediction.id) == analysis.prediction
-    assert select_recording(workbench.store, recording_id=analysis.recording.id) == analysis.recording
+    assert (
+        select_prediction(workbench.store, reader=PROCESS, prediction_id=analysis.prediction.id) == analysis.prediction
+    )
+    assert select_recording(workbench.store, reader=PROCESS, recording_id=analysis.recording.id) == analysis.recording
     assert workbench.recording_files.read(analysis.recording.sha256) == clip
     assert analysis.prediction.recording_id == analysis.recording.id
     assert analysis.prediction.model_version == workbench.recogniser().card.version
@@ -100,7 +102,7 @@ def test_clipping_is_counted_before_mixing_and_resampling_blur_it(workbench):
 def test_long_recording_is_stored_with_its_timeline(workbench):
     prediction = analyse(workbench, voice_wav(seconds=5.0)).prediction
     assert len(prediction.windows) == 3
-    assert select_prediction(workbench.store, prediction_id=prediction.id) == prediction
+    assert select_prediction(workbench.store, reader=PROCESS, prediction_id=prediction.id) == prediction
     assert analyse(workbench, voice_wav(seconds=5.0), timeline=False).prediction.windows == ()
 
 
@@ -112,7 +114,7 @@ def test_explanation_is_of_what_analyse_hears_and_is_not_stored(workbench, clip)
     assert np.array_equal(explained.values, expected.values)
     assert explained.model_version == analyse(workbench, clip).prediction.model_version
     assert (told[0], told[-1]) == (0, 1)
-    assert count_predictions(workbench.store) == count_recordings(workbench.store) == 1
+    assert count_predictions(workbench.store, reader=PROCESS) == count_recordings(workbench.store, reader=PROCESS) == 1
 
 
 def test_closed_workbench_explains_nothing(workbench, clip):
@@ -126,7 +128,10 @@ def test_same_upload_twice_is_one_recording_and_two_equal_answers(workbench, cli
     assert first.recording == second.recording
     assert first.prediction.id != second.prediction.id
     assert numbers(first.prediction) == numbers(second.prediction)
-    assert (count_recordings(workbench.store), count_predictions(workbench.store)) == (1, 2)
+    assert (count_recordings(workbench.store, reader=PROCESS), count_predictions(workbench.store, reader=PROCESS)) == (
+        1,
+        2,
+    )
 
 
 def test_passes_follow_the_settings_unless_the_caller_says(workbench, clip):
@@ -176,7 +181,7 @@ def test_whoever_counts_is_told_of_every_stored_analysis(workbench, clip):
 def test_recording_that_cannot_be_used_leaves_nothing_behind(workbench, data):
     with pytest.raises(AudioError):
         analyse(workbench, data)
-    assert count_recordings(workbench.store) == 0
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
     assert not [path for path in (workbench.settings.data_dir / "recordings").rglob("*") if path.is_file()]
 
 
@@ -194,7 +199,7 @@ def test_workbench_without_a_model_opens_and_says_how_to_make_one(settings, clip
     workbench = open_workbench(replace(settings, models_dir=tmp_path / "models"))
     with pytest.raises(ModelNotFoundError, match="`make model`"):
         analyse(workbench, clip)
-    assert count_predictions(workbench.store) == 0
+    assert count_predictions(workbench.store, reader=PROCESS) == 0
     (check,) = [check for check in workbench.readiness() if check.name == "model"]
     assert not check.ok
     assert "`make model`" in check.sentence
@@ -285,7 +290,10 @@ def test_many_threads_get_the_answers_that_one_gets_and_all_are_stored(workbench
     with ThreadPoolExecutor(6) as threads:
         together = list(threads.map(lambda index: analyse(workbench, clips[index % 6]), range(24)))
     assert [numbers(analysis.prediction) for analysis in together] == [alone[index % 6] for index in range(24)]
-    assert (count_recordings(workbench.store), count_predictions(workbench.store)) == (6, 30)
+    assert (count_recordings(workbench.store, reader=PROCESS), count_predictions(workbench.store, reader=PROCESS)) == (
+        6,
+        30,
+    )
 
 
 def test_close_finishes_what_was_accepted_and_loses_nothing_acknowledged(settings, clip):
@@ -300,8 +308,8 @@ def test_close_finishes_what_was_accepted_and_loses_nothing_acknowledged(setting
             acknowledged.append(future.result(timeout=0).prediction)
     assert acknowledged
     with open_store(settings.store_location) as store:
-        assert count_predictions(store) == len(acknowledged)
-        assert all(select_prediction(store, prediction_id=each.id) == each for each in acknowledged)
+        assert count_predictions(store, reader=PROCESS) == len(acknowledged)
+        assert all(select_prediction(store, reader=PROCESS, prediction_id=each.id) == each for each in acknowledged)
 
 
 def test_close_waits_for_analyses_that_run_outside_the_executor(settings, clip):
@@ -328,7 +336,7 @@ def test_close_waits_for_analyses_that_run_outside_the_executor(settings, clip):
     outsider.join(10)
     closer.join(10)
     with open_store(settings.store_location) as store:
-        assert select_prediction(store, prediction_id=kept[0].prediction.id) == kept[0].prediction
+        assert select_prediction(store, reader=PROCESS, prediction_id=kept[0].prediction.id) == kept[0].prediction
 
 
 def test_closed_workbench_takes_nothing_new_and_closes_again_without_harm(settings, clip):

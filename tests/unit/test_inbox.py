@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +16,7 @@ from core.usage import PAGE, Call
 from tests.factories import make_prediction, make_recording
 from tests.ledgers import RememberedUsage
 
+OWNER = UUID(int=7)
 UPLOAD = receive(b"sound", name="clip.wav", source=Source.UPLOAD)
 CALL = Call(route="/", method=PAGE, caller=None, request_id="r", address="")
 ANALYSIS = SimpleNamespace(prediction=make_prediction(make_recording()))
@@ -40,12 +42,12 @@ def test_an_upload_knows_its_content():
 def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
     asked = {}
 
-    def analyse(data, *, name, source, progress):
+    def analyse(data, *, name, source, owner, project_id, progress):
         asked.update(data=data, name=name, source=source)
         return ANALYSIS
 
     opened = workbench(executor, analyse)
-    outcome = Pending(opened, UPLOAD, call=CALL).wait(lambda *_: None)
+    outcome = Pending(opened, UPLOAD, call=CALL, owner=OWNER).wait(lambda *_: None)
     assert (outcome.analysis, outcome.refusal, outcome.name) == (ANALYSIS, None, "clip.wav")
     assert asked == {"data": b"sound", "name": "clip.wav", "source": Source.UPLOAD}
     [noted] = opened.usage.events
@@ -55,7 +57,7 @@ def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
 def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
     goes_on, told = threading.Event(), []
 
-    def analyse(data, *, name, source, progress):
+    def analyse(data, *, name, source, owner, project_id, progress):
         progress(0.4, "Recognising")
         assert goes_on.wait(10)
         return ANALYSIS
@@ -65,7 +67,7 @@ def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
         if doing == "Recognising":
             goes_on.set()
 
-    Pending(workbench(executor, analyse), UPLOAD, call=CALL).wait(tell)
+    Pending(workbench(executor, analyse), UPLOAD, call=CALL, owner=OWNER).wait(tell)
     assert told[-1] == (0.4, "Recognising", True)
 
 
@@ -74,7 +76,7 @@ def test_a_recording_that_cannot_be_used_is_a_refusal(executor):
         raise EmptyAudioError
 
     opened = workbench(executor, analyse)
-    outcome = Pending(opened, UPLOAD, call=CALL).wait(lambda *_: None)
+    outcome = Pending(opened, UPLOAD, call=CALL, owner=OWNER).wait(lambda *_: None)
     assert outcome.analysis is None
     assert isinstance(outcome.refusal, EmptyAudioError)
     assert [(noted.status, noted.n_predictions) for noted in opened.usage.events] == [(422, 0)]
@@ -85,14 +87,14 @@ def test_a_failing_store_is_nobodys_recordings_fault(executor):
         raise StoreError("appending predictions", "the disk is full")
 
     with pytest.raises(StoreError):
-        Pending(workbench(executor, analyse), UPLOAD, call=CALL).wait(lambda *_: None)
+        Pending(workbench(executor, analyse), UPLOAD, call=CALL, owner=OWNER).wait(lambda *_: None)
 
 
 def test_too_much_to_do_is_a_refusal_too(executor):
     goes_on = threading.Event()
     busy = workbench(executor, lambda *_args, **_given: goes_on.wait(10) and ANALYSIS)
-    waiting = [Pending(busy, UPLOAD, call=CALL), Pending(busy, UPLOAD, call=CALL)]
-    refused = Pending(busy, UPLOAD, call=CALL).wait(lambda *_: None)
+    waiting = [Pending(busy, UPLOAD, call=CALL, owner=OWNER), Pending(busy, UPLOAD, call=CALL, owner=OWNER)]
+    refused = Pending(busy, UPLOAD, call=CALL, owner=OWNER).wait(lambda *_: None)
     goes_on.set()
     assert isinstance(refused.refusal, BusyError)
     assert busy.usage.events[0].status == 503

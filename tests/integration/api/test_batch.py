@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.domain import PROCESS
 from core.store.predictions import count_predictions
 from tests.problems import refused
 from tests.sounds import voice_wav
@@ -24,7 +25,7 @@ def test_each_file_is_answered_or_refused_in_its_place(client, workbench):
     assert all(each["prediction"]["source"] == "batch" for each in body["results"])
     codes = [(each["position"], each["name"], each["problem"]["code"]) for each in body["problems"]]
     assert codes == [(1, "broken.wav", "unsupported_format"), (3, "empty.wav", "empty_audio")]
-    assert count_predictions(workbench.store) == 2
+    assert count_predictions(workbench.store, reader=PROCESS) == 2
 
 
 def test_batch_of_one_says_what_predict_says(client, wav, predict):
@@ -35,7 +36,7 @@ def test_batch_of_one_says_what_predict_says(client, wav, predict):
 def test_too_many_files_are_refused_before_any_is_looked_at(client, workbench, wav):
     answer = client.post("/api/v1/batch-predict", files=[("files", wav[:2000])] * 51)
     assert "at most 50" in refused(answer, 422, "invalid_parameter")["detail"]
-    assert count_predictions(workbench.store) == 0
+    assert count_predictions(workbench.store, reader=PROCESS) == 0
 
 
 def test_batch_as_a_whole_has_a_limit(client):

@@ -11,7 +11,7 @@ import pytest
 
 from api.schemas import ExplanationShape
 from core.config import Settings
-from core.domain import Emotion
+from core.domain import PROCESS, Emotion
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings
 from core.workbench import open_workbench
@@ -116,7 +116,10 @@ def test_reasons_of_the_surrogate_add_up_and_carry_their_fidelity(workbench_with
 
 def test_nothing_is_stored(explain, workbench):
     explain()
-    assert (count_recordings(workbench.store), count_predictions(workbench.store)) == (0, 0)
+    assert (count_recordings(workbench.store, reader=PROCESS), count_predictions(workbench.store, reader=PROCESS)) == (
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("by", ["params", "data"])

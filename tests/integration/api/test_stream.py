@@ -31,7 +31,7 @@ from api.stream_session import (
     StreamSession,
 )
 from core.config import Settings
-from core.domain import Source
+from core.domain import NOBODY, PROCESS, Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
 from core.usage import Use
@@ -234,7 +234,7 @@ def test_kept_stream_beyond_the_longest_recording_is_told_and_goes_on(hasty_clie
 def test_stream_is_kept_as_a_recording_with_its_timeline_when_asked(client, workbench, sound):
     with client.websocket_connect("/api/v1/stream") as socket:
         summary = talk(socket, pieces(s16le(sound)), CONFIGURATION | {"store": True, "name": "Demo"})[-1]
-    prediction = select_prediction(workbench.store, prediction_id=UUID(summary["prediction_id"]))
+    prediction = select_prediction(workbench.store, reader=PROCESS, prediction_id=UUID(summary["prediction_id"]))
     assert prediction.source is Source.STREAM
     assert prediction.duration_s == 5.0
     assert prediction.segments
@@ -247,7 +247,7 @@ def test_stream_is_not_kept_unless_asked(client, workbench, sound):
     with client.websocket_connect("/api/v1/stream") as socket:
         summary = talk(socket, pieces(s16le(sound)))[-1]
     assert summary["recording_id"] is None
-    assert count_predictions(workbench.store, filter=PredictionFilter()) == 0
+    assert count_predictions(workbench.store, reader=PROCESS, filter=PredictionFilter()) == 0
 
 
 @pytest.fixture
@@ -276,7 +276,11 @@ def test_stream_whose_sender_leaves_is_kept_all_the_same(server, workbench, soun
         socket.send(json.dumps(CONFIGURATION | {"store": True}))
         for frame in pieces(s16le(sound)):
             socket.send(frame)
-    until(lambda: count_predictions(workbench.store, filter=PredictionFilter(sources=[Source.STREAM])) == 1)
+    until(
+        lambda: (
+            count_predictions(workbench.store, reader=PROCESS, filter=PredictionFilter(sources=[Source.STREAM])) == 1
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -295,7 +299,7 @@ def test_end_may_still_decide_whether_the_stream_is_kept(client, workbench, soun
             socket.send_bytes(frame)
         socket.send_text(json.dumps({"type": "end"} | ended))
         assert (until_summary(socket)[-1]["recording_id"] is not None) == bool(n_kept)
-    assert count_predictions(workbench.store, filter=PredictionFilter()) == n_kept
+    assert count_predictions(workbench.store, reader=PROCESS, filter=PredictionFilter()) == n_kept
 
 
 def test_silent_stream_cannot_be_kept_and_says_why(client):
@@ -372,7 +376,8 @@ def test_slow_reader_is_told_and_gets_every_answer(workbench):
 
     async def converse() -> None:
         with ThreadPoolExecutor(1) as threads:
-            session = asyncio.create_task(StreamSession(socket, workbench, threads, Use()).run())
+            stream = StreamSession(socket, workbench, threads, Use(), owner=NOBODY)
+            session = asyncio.create_task(stream.run())
             while not session.done() and session_outbox_is_not_full(session):
                 await asyncio.sleep(0.05)
             await asyncio.sleep(1.2)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from core.config import Settings
-from core.domain import Emotion, Source
+from core.domain import NOBODY, PROCESS, Emotion, Source
 from core.inference.registry import ENCODER
 from core.store.predictions import count_predictions, insert_prediction
 from core.workbench import open_workbench, set_current_workbench
@@ -41,7 +41,7 @@ def settings(tmp_path, models_dir):
 
 @pytest.fixture
 def prediction(workbench):
-    return workbench.analyse(CLIP, name="clip.wav", source=Source.UPLOAD).prediction
+    return workbench.analyse(CLIP, name="clip.wav", source=Source.UPLOAD, owner=NOBODY).prediction
 
 
 def text_of(app) -> str:
@@ -72,7 +72,7 @@ def test_a_sample_is_analysed_and_explained_in_one_click(open_page, workbench, t
     app = open_page("explain")
     app = next(button for button in app.button if button.label == "Soft, calm").click().run()
     assert not app.exception
-    assert count_predictions(workbench.store) == 1
+    assert count_predictions(workbench.store, reader=PROCESS) == 1
     assert "The strongest reasons" in text_of(app)
 
 
@@ -168,7 +168,9 @@ def test_without_a_surrogate_one_sentence_says_so_and_the_rest_works(tmp_path, o
     bare = open_workbench(Settings(data_dir=tmp_path / "bare", models_dir=TINY.parent, model="tiny"))
     set_current_workbench(bare)
     try:
-        prediction = bare.analyse(voice_wav(seconds=1.2), name="clip.wav", source=Source.UPLOAD).prediction
+        prediction = bare.analyse(
+            voice_wav(seconds=1.2), name="clip.wav", source=Source.UPLOAD, owner=NOBODY
+        ).prediction
         app = open_page("explain", prediction=str(prediction.id))
         assert not app.exception
         assert "has no surrogate" in text_of(app)
@@ -180,7 +182,9 @@ def test_without_a_surrogate_one_sentence_says_so_and_the_rest_works(tmp_path, o
 
 def test_a_speakers_own_recordings_are_a_reference_from_three_on(open_page, workbench, prediction):
     for pitch_hz in (100.0, 115.0, 130.0):
-        workbench.analyse(voice_wav(seconds=1.5, pitch_hz=pitch_hz), name=f"{pitch_hz}.wav", source=Source.UPLOAD)
+        workbench.analyse(
+            voice_wav(seconds=1.5, pitch_hz=pitch_hz), name=f"{pitch_hz}.wav", source=Source.UPLOAD, owner=NOBODY
+        )
     app = open_page("explain", prediction=str(prediction.id))
     app.selectbox(key="explain_reference").set_value("this speaker's own neutral recordings")
     app.run()
@@ -195,7 +199,9 @@ def test_a_speakers_own_recordings_are_a_reference_from_three_on(open_page, work
 
 
 def test_a_second_recording_stands_beside_the_first(open_page, workbench, prediction):
-    other = workbench.analyse(voice_wav(seconds=1.2, pitch_hz=210.0), name="b.wav", source=Source.UPLOAD).prediction
+    other = workbench.analyse(
+        voice_wav(seconds=1.2, pitch_hz=210.0), name="b.wav", source=Source.UPLOAD, owner=NOBODY
+    ).prediction
     app = open_page("explain", prediction=str(prediction.id), beside=str(other.id))
     assert not app.exception
     assert charts(app) == 6
@@ -245,7 +251,7 @@ def test_the_view_over_many_begins_with_the_answer_whatever_was_looked_at_before
 
 
 def test_names_of_files_are_never_taken_for_markup(open_page, workbench):
-    workbench.analyse(CLIP, name="**<img src=x>** :red[x] $a$.wav", source=Source.UPLOAD)
+    workbench.analyse(CLIP, name="**<img src=x>** :red[x] $a$.wav", source=Source.UPLOAD, owner=NOBODY)
     app = open_page("explain")
     [label] = [button.label for button in app.button if "img" in button.label]
     assert r"\*\*\<img" in label

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from core.domain import Emotion
+from core.domain import PROCESS, Emotion
 from core.reports.predictions_csv import COLUMNS, predictions_csv, without_formula
 from core.store.engine import open_store
 from core.store.predictions import MAX_PAGE_ROWS, PredictionFilter, insert_predictions
@@ -23,13 +23,13 @@ def store(tmp_path):
 
 
 def read(store, **asked) -> list[dict[str, str]]:
-    text = "".join(predictions_csv(store, **asked)).encode().decode("utf-8-sig")
+    text = "".join(predictions_csv(store, reader=PROCESS, **asked)).encode().decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_empty_store_gives_the_header_only(store):
     assert read(store) == []
-    assert "".join(predictions_csv(store)) == "\ufeff" + ",".join(COLUMNS) + "\r\n"
+    assert "".join(predictions_csv(store, reader=PROCESS)) == "\ufeff" + ",".join(COLUMNS) + "\r\n"
 
 
 def test_numbers_come_back_exactly(store):

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from core.config import REPOSITORY
+from core.domain import PROCESS
 from core.store.engine import open_store
 from core.store.predictions import insert_prediction, select_prediction
 from core.store.recordings import insert_recording
@@ -68,7 +69,7 @@ def test_kill_9_loses_no_acknowledged_prediction_and_the_store_opens_again(store
         acknowledged += seen
         with open_store(store_url) as store:
             for prediction_id in acknowledged:
-                found = select_prediction(store, prediction_id=prediction_id)
+                found = select_prediction(store, reader=PROCESS, prediction_id=prediction_id)
                 assert found is not None
                 assert len(found.windows) == 2
             recording = insert_recording(store, recording=make_recording("child"))

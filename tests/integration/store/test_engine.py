@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import literal, select
 
 from core.config import REPOSITORY
+from core.domain import PROCESS
 from core.errors import InvalidSettingError, StoreError
 from core.identifiers import new_id
 from core.store.engine import open_store
@@ -40,14 +41,14 @@ def test_what_was_kept_is_there_after_closing_and_opening_again(store_url):
         recording = insert_recording(store, recording=make_recording())
         prediction = insert_prediction(store, prediction=make_prediction(recording))
     with open_store(store_url) as store:
-        assert select_prediction(store, prediction_id=prediction.id) == prediction
+        assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
 
 
 def test_closed_store_says_so_and_closes_twice(store):
     store.close()
     store.close()
     with pytest.raises(StoreError, match="it has been closed"):
-        count_predictions(store)
+        count_predictions(store, reader=PROCESS)
     with pytest.raises(StoreError, match="it has been closed"):
         store.require_writable()
 
@@ -82,7 +83,7 @@ def test_closing_waits_for_a_transaction_under_way(store_url):
         dawdling.result()
         closing.result()
     with open_store(store_url) as reopened:
-        assert select_recording(reopened, recording_id=row["id"]).sha256 == "late"
+        assert select_recording(reopened, reader=PROCESS, recording_id=row["id"]).sha256 == "late"
 
 
 def test_transaction_that_outlasts_closing_still_ends_and_then_lets_go(store_url):
@@ -93,9 +94,9 @@ def test_transaction_that_outlasts_closing_still_ends_and_then_lets_go(store_url
         store.close(deadline_s=0)
         connection.execute(copy_of(recording, row))
     with pytest.raises(StoreError, match="it has been closed"):
-        count_predictions(store)
+        count_predictions(store, reader=PROCESS)
     with open_store(store_url) as reopened:
-        assert select_recording(reopened, recording_id=row["id"]).sha256 == "late"
+        assert select_recording(reopened, reader=PROCESS, recording_id=row["id"]).sha256 == "late"
 
 
 def copy_of(recording, changed):
@@ -111,19 +112,21 @@ def test_many_threads_append_and_read_at_once(store):
 
     def append_and_read(_):
         made = [insert_prediction(store, prediction=make_prediction(recording)) for _ in range(20)]
-        select_predictions(store)
-        assert all(select_prediction(store, prediction_id=prediction.id) == prediction for prediction in made)
-        return count_predictions(store)
+        select_predictions(store, reader=PROCESS)
+        assert all(
+            select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction for prediction in made
+        )
+        return count_predictions(store, reader=PROCESS)
 
     with ThreadPoolExecutor(12) as pool:
         counts = list(pool.map(append_and_read, range(12)))
-    assert max(counts) == count_predictions(store) == 240
+    assert max(counts) == count_predictions(store, reader=PROCESS) == 240
 
 
 def test_writable_store_stays_as_it_was(store):
     store.require_writable()
     store.require_writable()
-    assert count_recordings(store) == 0
+    assert count_recordings(store, reader=PROCESS) == 0
 
 
 def test_store_without_tables_is_not_writable(store_url):
@@ -183,24 +186,24 @@ def test_password_is_not_in_the_name_of_a_store_nor_in_a_complaint():
 def test_postgresql_has_several_spellings(postgresql_url, scheme):
     with open_store(postgresql_url.replace("postgresql+psycopg", scheme)) as store:
         assert store.backend == "postgresql"
-        assert count_predictions(store) == 0
+        assert count_predictions(store, reader=PROCESS) == 0
 
 
 def test_path_may_be_a_url(tmp_path):
     with open_store(f"duckdb:///{tmp_path}/deep/er/store.duckdb") as store:
-        assert count_predictions(store) == 0
+        assert count_predictions(store, reader=PROCESS) == 0
     assert (tmp_path / "deep" / "er" / "store.duckdb").is_file()
 
 
 def test_store_goes_on_after_the_server_dropped_its_connections(postgresql_url):
     with open_store(postgresql_url) as store:
-        assert count_predictions(store) == 0
+        assert count_predictions(store, reader=PROCESS) == 0
         with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as other:
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        assert count_predictions(store) == 0
+        assert count_predictions(store, reader=PROCESS) == 0
 
 
 FILLING = """
@@ -238,7 +241,7 @@ def test_full_disk_is_said_and_what_was_acknowledged_stays(tmp_path):
 def pages(store):
     cursor = None
     while True:
-        page = select_predictions(store, limit=1000, cursor=cursor)
+        page = select_predictions(store, reader=PROCESS, limit=1000, cursor=cursor)
         yield from page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -267,5 +270,5 @@ def test_command_line_says_wrong_settings_in_a_sentence(tmp_path):
 def test_store_folder_may_hold_any_characters(tmp_path):
     path = tmp_path / "Ordner mit 100% 'Leer'zeichen" / "störe.duckdb"
     with open_store(path) as store:
-        assert count_predictions(store) == 0
+        assert count_predictions(store, reader=PROCESS) == 0
     assert Path(path).is_file()

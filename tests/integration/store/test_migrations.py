@@ -6,19 +6,29 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import UUID
 
+import duckdb
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, text
 
 from core.config import REPOSITORY
+from core.domain import NOBODY, PROCESS, Emotion, Reader
 from core.errors import MigrationError, StoreError
 from core.store.engine import MIGRATIONS, migrate, open_store, require_current_schema, select_schema_version
-from core.store.predictions import insert_prediction, select_prediction
-from core.store.recordings import insert_recording
+from core.store.predictions import (
+    PredictionFilter,
+    count_predictions,
+    insert_prediction,
+    select_prediction,
+    select_predictions,
+)
+from core.store.recordings import count_recordings, insert_recording, select_recording
 from core.store.schema import metadata
 from tests.factories import make_prediction, make_recording
 
@@ -99,7 +109,7 @@ def test_migration_that_fails_half_way_leaves_the_store_as_it_was(store, longer_
         assert "half" not in inspect(connection).get_table_names()
         assert "owner" not in connection.exec_driver_sql("SELECT * FROM recordings").keys()  # noqa: SIM118
     prediction = insert_prediction(store, prediction=make_prediction(recording))
-    assert select_prediction(store, prediction_id=prediction.id) == prediction
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
     migrate(store)
 
 
@@ -135,7 +145,7 @@ def test_migration_keeps_what_was_there(store, longer_migrations):
     prediction = insert_prediction(store, prediction=make_prediction(recording))
     migrate(store, migrations=longer_migrations)
     assert select_schema_version(store) == "9001"
-    assert select_prediction(store, prediction_id=prediction.id) == prediction
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
 
 
 def test_threads_opening_one_empty_store_at_once_do_not_collide(store_url):
@@ -160,3 +170,53 @@ def test_processes_migrating_one_empty_postgresql_at_once_do_not_collide(postgre
     for child in children:
         _, said = child.communicate(timeout=120)
         assert child.returncode == 0, said
+
+
+def test_what_was_kept_before_there_were_owners_is_kept_and_nobodys(store_url, tmp_path):
+    before = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, before)
+    for script in (before / "versions").glob("*.py"):
+        if not script.name.startswith("0001"):
+            script.unlink()
+    is_postgresql = store_url.startswith("postgresql")
+    with open_store(store_url, migrates=False) if is_postgresql else empty_duckdb(store_url) as old:
+        migrate(old, migrations=before)
+        with old.transaction("filling") as connection:
+            for number in range(3):
+                connection.execute(text(OLD_RECORDING), {"id": str(UUID(int=number)), "sha256": f"{number:064x}"})
+                for answer in range(2):
+                    ids = {"id": str(UUID(int=10 * number + answer)), "recording_id": str(UUID(int=number))}
+                    connection.execute(text(OLD_PREDICTION), ids)
+                    connection.execute(text(OLD_DETAILS), ids)
+    with open_store(store_url) as store:
+        assert (count_recordings(store, reader=PROCESS), count_predictions(store, reader=PROCESS)) == (3, 6)
+        recording = select_recording(store, recording_id=UUID(int=2), reader=PROCESS)
+        assert (recording.owner_id, recording.project_id, recording.name) == (NOBODY, None, "old.wav")
+        assert (recording.sha256, recording.duration_s) == (f"{2:064x}", 1.5)
+        [row, _] = select_predictions(store, filter=PredictionFilter(recording_id=UUID(int=2)), reader=PROCESS).items
+        assert (row.emotion, row.confidence, row.recording_name) == (Emotion.SAD, 0.9, "old.wav")
+        assert row.probabilities[Emotion.SAD] == 0.9
+        assert count_recordings(store, reader=Reader(user_id=NOBODY)) == 0
+        assert insert_recording(store, recording=replace(make_recording(), sha256=recording.sha256)) == recording
+        if store.backend == "postgresql":
+            with store.transaction("looking") as connection:
+                names = {index["name"] for index in inspect(connection).get_indexes("predictions")}
+            assert {"ix_predictions_created_at", "ix_predictions_owner_id", "ix_predictions_recording_id"} <= names
+
+
+OLD_RECORDING = """
+INSERT INTO recordings VALUES
+(CAST(:id AS UUID), :sha256, 'old.wav', 48044, 1.5, 'wav', 'pcm_s16le', 16000, 1, '[]', 'upload', '2026-11-01 12:00:00')
+"""
+OLD_PREDICTION = """
+INSERT INTO predictions VALUES
+(CAST(:id AS UUID), CAST(:recording_id AS UUID), '2026-11-01 12:00:01', 'telepathy-0123456789ab', 'upload', 'sad', 0.9,
+ false, 0.4, 0.3, 0.1, 0, 0, 0, 0.9, 0.1, 0, 0, 0, 30, 1.5, 20)
+"""
+OLD_DETAILS = "INSERT INTO prediction_details VALUES (CAST(:id AS UUID), CAST(:recording_id AS TEXT), '{}')"
+
+
+def empty_duckdb(path: str):
+    """An open DuckDB store without any table."""
+    duckdb.connect(path).close()
+    return open_store(path, migrates=False)

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import StatementError
 
-from core.domain import Emotion, Interval, Source
+from core.domain import PROCESS, Emotion, Interval, Source
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
 from core.identifiers import new_id
 from core.store import predictions as ledger
@@ -78,7 +78,7 @@ def entropy(prediction):
 def all_pages(store, *, order=PredictionOrder.NEWEST, limit=7, filter=ledger.EVERYTHING):
     rows, cursor = [], None
     while True:
-        page = select_predictions(store, filter=filter, limit=limit, cursor=cursor, order=order)
+        page = select_predictions(store, reader=PROCESS, filter=filter, limit=limit, cursor=cursor, order=order)
         rows += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -134,37 +134,42 @@ def test_every_question_means_the_same_rows_by_a_filter(store, crowd, case):
     assert case in {"everything", "nothing"} or 0 < len(meant) < len(made)
 
     assert {row.id for row in all_pages(store, filter=given)} == {prediction.id for prediction in meant}
-    assert count_predictions(store, filter=given) == len(meant)
-    assert select_model_versions(store, filter=given) == sorted({prediction.model_version for prediction in meant})
+    assert count_predictions(store, reader=PROCESS, filter=given) == len(meant)
+    assert select_model_versions(store, reader=PROCESS, filter=given) == sorted(
+        {prediction.model_version for prediction in meant}
+    )
     times = [prediction.created_at for prediction in meant]
     expected_range = CreatedRange(first_at=min(times), last_at=max(times)) if times else None
-    assert select_created_range(store, filter=given) == expected_range
+    assert select_created_range(store, reader=PROCESS, filter=given) == expected_range
 
     by_emotion = Counter(prediction.emotion for prediction in meant)
-    counts = count_predictions_by_emotion(store, filter=given)
+    counts = count_predictions_by_emotion(store, reader=PROCESS, filter=given)
     assert list(counts) == list(Emotion)
     assert counts == {emotion: by_emotion[emotion] for emotion in Emotion}
 
     over_time = Counter((p.created_at.replace(hour=0, microsecond=0), p.emotion) for p in meant)
-    assert count_predictions_over_time(store, bucket=TimeBucket.DAY, filter=given) == [
+    assert count_predictions_over_time(store, reader=PROCESS, bucket=TimeBucket.DAY, filter=given) == [
         EmotionOverTime(started_at=started_at, emotion=emotion, n_predictions=n)
         for (started_at, emotion), n in sorted(over_time.items(), key=lambda i: (i[0][0], list(Emotion).index(i[0][1])))
     ]
 
     binned = Counter((min(9, int(p.confidence * 10)), min(4, int(entropy(p) / math.log(8) * 5))) for p in meant)
-    found = count_predictions_by_confidence_and_entropy(store, filter=given, n_confidence_bins=10, n_entropy_bins=5)
+    found = count_predictions_by_confidence_and_entropy(
+        store, reader=PROCESS, filter=given, n_confidence_bins=10, n_entropy_bins=5
+    )
     assert {
         (round(b.confidence.low * 10), round(b.entropy_nats.low / math.log(8) * 5)): b.n_predictions for b in found
     } == binned
 
     for prediction in made[:10]:
-        found_one = select_prediction(store, prediction_id=prediction.id, filter=given)
+        found_one = select_prediction(store, reader=PROCESS, prediction_id=prediction.id, filter=given)
         assert found_one == (prediction if prediction in meant else None)
 
 
 def test_no_question_can_go_around_the_filter(store, crowd):
     nothing = PredictionFilter(recording_id=NO_RECORDING)
     arguments = {"store": store, "filter": nothing, "prediction_id": crowd[0][0].id, "bucket": TimeBucket.DAY}
+    arguments["reader"] = PROCESS
     asked = 0
     for name, function in inspect.getmembers(ledger, inspect.isfunction):
         if function.__module__ != ledger.__name__ or not name.startswith(("select_", "count_")):
@@ -181,13 +186,13 @@ def test_no_question_can_go_around_the_filter(store, crowd):
 def test_prediction_comes_back_exactly_as_it_went_in(store, recording):
     prediction = make_prediction(recording)
     assert insert_prediction(store, prediction=prediction) == prediction
-    assert select_prediction(store, prediction_id=prediction.id) == prediction
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
 
 
 def test_time_of_another_zone_comes_back_as_the_same_moment_in_utc(store, recording):
     local = datetime(2026, 7, 1, 1, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     prediction = insert_prediction(store, prediction=make_prediction(recording, created_at=local))
-    found = select_prediction(store, prediction_id=prediction.id)
+    found = select_prediction(store, reader=PROCESS, prediction_id=prediction.id)
     assert found.created_at == local
     assert found.created_at.tzinfo is UTC
 
@@ -208,8 +213,8 @@ def test_model_with_fewer_emotions_leaves_the_others_out(store, recording):
         windows=(),
     )
     insert_prediction(store, prediction=prediction)
-    assert select_prediction(store, prediction_id=prediction.id) == prediction
-    (row,) = select_predictions(store).items
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
+    (row,) = select_predictions(store, reader=PROCESS).items
     assert row.probabilities == few
     assert row.emotion is Emotion.ANGRY
 
@@ -217,12 +222,12 @@ def test_model_with_fewer_emotions_leaves_the_others_out(store, recording):
 def test_infinite_levels_come_back_infinite(store, recording):
     quality = replace(make_prediction(recording).quality, peak_dbfs=-math.inf, snr_db=math.inf)
     prediction = insert_prediction(store, prediction=make_prediction(recording, quality=quality))
-    assert select_prediction(store, prediction_id=prediction.id).quality == quality
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id).quality == quality
 
 
 def test_row_of_a_page_agrees_with_the_whole_prediction(store, recording):
     prediction = insert_prediction(store, prediction=make_prediction(recording, confidence=0.3))
-    (row,) = select_predictions(store).items
+    (row,) = select_predictions(store, reader=PROCESS).items
     assert row.recording_name == recording.name
     for field in ("id", "recording_id", "created_at", "emotion", "confidence", "abstained", "probabilities"):
         assert getattr(row, field) == getattr(prediction, field)
@@ -234,22 +239,22 @@ def test_prediction_about_an_unknown_recording_is_refused(store):
     stranger = make_recording()
     with pytest.raises(UnknownRecordingError, match=str(stranger.id)):
         insert_prediction(store, prediction=make_prediction(stranger))
-    assert count_predictions(store) == 0
+    assert count_predictions(store, reader=PROCESS) == 0
 
 
 def test_second_prediction_of_the_same_id_is_refused_and_the_first_stays(store, recording):
     first = insert_prediction(store, prediction=make_prediction(recording))
     with pytest.raises(StoreError):
         insert_prediction(store, prediction=make_prediction(recording, id=first.id, confidence=0.9))
-    assert select_prediction(store, prediction_id=first.id) == first
+    assert select_prediction(store, reader=PROCESS, prediction_id=first.id) == first
 
 
 @pytest.mark.parametrize("n", [0, 1, 60])
 def test_many_predictions_are_appended_at_once(store, recording, n):
     made = [make_prediction(recording) for _ in range(n)]
     insert_predictions(store, predictions=made)
-    assert [select_prediction(store, prediction_id=prediction.id) for prediction in made] == made
-    assert count_predictions(store) == n
+    assert [select_prediction(store, reader=PROCESS, prediction_id=prediction.id) for prediction in made] == made
+    assert count_predictions(store, reader=PROCESS) == n
 
 
 def test_many_predictions_are_appended_all_or_none(store, recording):
@@ -258,11 +263,11 @@ def test_many_predictions_are_appended_all_or_none(store, recording):
         insert_predictions(store, predictions=[*made, made[3]])
     with pytest.raises(UnknownRecordingError):
         insert_predictions(store, predictions=[*made, make_prediction(make_recording())])
-    assert count_predictions(store) == 0
+    assert count_predictions(store, reader=PROCESS) == 0
 
 
 def test_unknown_prediction_is_none(store):
-    assert select_prediction(store, prediction_id=new_id()) is None
+    assert select_prediction(store, reader=PROCESS, prediction_id=new_id()) is None
 
 
 SORTED_BY = {
@@ -289,7 +294,7 @@ def test_rows_appended_while_paging_neither_repeat_nor_hide_others(store, crowd,
     insert_recording(store, recording=newcomer_of)
     seen, cursor, appended = [], None, 0
     while True:
-        page = select_predictions(store, limit=11, cursor=cursor, order=order)
+        page = select_predictions(store, reader=PROCESS, limit=11, cursor=cursor, order=order)
         seen += [row.id for row in page.items]
         cursor = page.next_cursor
         if cursor is None:
@@ -305,17 +310,17 @@ def test_rows_appended_while_paging_neither_repeat_nor_hide_others(store, crowd,
 
 def test_last_page_that_is_just_full_names_no_next_one(store, recording):
     insert_predictions(store, predictions=[make_prediction(recording) for _ in range(4)])
-    first = select_predictions(store, limit=2)
-    second = select_predictions(store, limit=2, cursor=first.next_cursor)
+    first = select_predictions(store, reader=PROCESS, limit=2)
+    second = select_predictions(store, reader=PROCESS, limit=2, cursor=first.next_cursor)
     assert len(second.items) == 2
     assert second.next_cursor is None
-    assert select_predictions(store, limit=4).next_cursor is None
+    assert select_predictions(store, reader=PROCESS, limit=4).next_cursor is None
 
 
 def test_page_size_out_of_range_is_refused(store):
     for limit in (0, -1, 1001):
         with pytest.raises(InvalidParameterError, match="1 to 1000"):
-            select_predictions(store, limit=limit)
+            select_predictions(store, reader=PROCESS, limit=limit)
 
 
 def encoded(value):
@@ -343,7 +348,7 @@ STRANGE_CURSORS = [
 def test_cursor_that_no_page_gave_out_is_refused(store):
     for cursor in STRANGE_CURSORS:
         with pytest.raises(InvalidParameterError, match="next_cursor"):
-            select_predictions(store, cursor=cursor)
+            select_predictions(store, reader=PROCESS, cursor=cursor)
 
 
 def test_bins_hold_their_lower_bounds_and_the_last_its_upper_one(store, recording):
@@ -355,7 +360,7 @@ def test_bins_hold_their_lower_bounds_and_the_last_its_upper_one(store, recordin
     insert_predictions(
         store, predictions=[at(0.5, 0.0), at(0.75, top / 2), at(1.0, top), at(1.0, top + 1e-9), at(0.9999, -1e-12)]
     )
-    found = count_predictions_by_confidence_and_entropy(store, n_confidence_bins=4, n_entropy_bins=2)
+    found = count_predictions_by_confidence_and_entropy(store, reader=PROCESS, n_confidence_bins=4, n_entropy_bins=2)
     assert found == [
         ConfidenceEntropyBin(
             confidence=Interval(low=0.5, high=0.75), entropy_nats=Interval(low=0.0, high=top / 2), n_predictions=1
@@ -373,7 +378,7 @@ def test_number_of_bins_out_of_range_is_refused(store):
     for name in ("n_confidence_bins", "n_entropy_bins"):
         for n_bins in (0, 201):
             with pytest.raises(InvalidParameterError, match=name):
-                count_predictions_by_confidence_and_entropy(store, **{name: n_bins})
+                count_predictions_by_confidence_and_entropy(store, reader=PROCESS, **{name: n_bins})
 
 
 @pytest.mark.parametrize(
@@ -389,23 +394,23 @@ def test_number_of_bins_out_of_range_is_refused(store):
 def test_buckets_begin_in_utc(store, recording, bucket, started_at):
     late = datetime(2026, 5, 7, 23, 59, 59, 999_999, tzinfo=UTC)
     insert_prediction(store, prediction=make_prediction(recording, created_at=late))
-    (count,) = count_predictions_over_time(store, bucket=bucket)
+    (count,) = count_predictions_over_time(store, reader=PROCESS, bucket=bucket)
     assert count.started_at == started_at
 
 
 def test_empty_store_answers_every_question(store):
-    assert select_predictions(store).items == ()
-    assert select_predictions(store).next_cursor is None
-    assert count_predictions(store) == 0
-    assert set(count_predictions_by_emotion(store).values()) == {0}
-    assert count_predictions_by_confidence_and_entropy(store) == []
-    assert count_predictions_over_time(store, bucket=TimeBucket.DAY) == []
-    assert select_created_range(store) is None
-    assert select_model_versions(store) == []
+    assert select_predictions(store, reader=PROCESS).items == ()
+    assert select_predictions(store, reader=PROCESS).next_cursor is None
+    assert count_predictions(store, reader=PROCESS) == 0
+    assert set(count_predictions_by_emotion(store, reader=PROCESS).values()) == {0}
+    assert count_predictions_by_confidence_and_entropy(store, reader=PROCESS) == []
+    assert count_predictions_over_time(store, reader=PROCESS, bucket=TimeBucket.DAY) == []
+    assert select_created_range(store, reader=PROCESS) is None
+    assert select_model_versions(store, reader=PROCESS) == []
 
 
 def test_ten_minutes_of_windows_come_back(store, recording):
     one = make_prediction(recording)
     windows = tuple(replace(one.windows[0], start_s=float(s), end_s=s + 3.0) for s in range(598))
     prediction = insert_prediction(store, prediction=replace(one, windows=windows))
-    assert select_prediction(store, prediction_id=prediction.id) == prediction
+    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction

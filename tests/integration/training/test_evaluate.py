@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from core.config import Settings
-from core.domain import Emotion, Source
+from core.domain import NOBODY, Emotion, Source
 from core.inference.recogniser import Recogniser
 from core.workbench import open_workbench
 from tests.bundles import TINY, copy_of_tiny
@@ -73,7 +73,7 @@ def test_answers_are_those_of_the_api_and_the_pages(corpus, answering, tmp_path)
     settings = Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models", model="tiny")
     workbench = open_workbench(settings)
     try:
-        prediction = workbench.analyse(data, name="0.wav", source=Source.API).prediction
+        prediction = workbench.analyse(data, name="0.wav", source=Source.API, owner=NOBODY).prediction
     finally:
         workbench.close()
     assert scored.probabilities == tuple(prediction.probabilities[emotion] for emotion in EMOTIONS)
