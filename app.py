@@ -14,7 +14,6 @@ from types import FrameType
 from typing import NoReturn
 
 import streamlit as st
-import structlog
 import uvicorn
 from starlette.middleware import Middleware
 
@@ -25,14 +24,15 @@ from core.access.access import Access
 from core.access.links import link_address
 from core.access_mails import invitation_mail, password_reset_mail
 from core.config import Settings, settings_of_this_machine
+from core.crash_reports import end_reports, report, report_crashes
 from core.domain import LinkKind
 from core.errors import TelepathyError
+from core.logs import log_to_stderr
 from core.workbench import Workbench, current_workbench, open_workbench, set_current_workbench
 from pages.parts.single_sign_on import StreamlitSignOn
 
 DRAIN_GRACE_S = 0.3
 """Between the signal and the end of listening: what the kernel already holds of requests is still read and refused."""
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 draining = threading.Event()
 api = create_api(current_workbench, is_draining=draining.is_set)
@@ -44,7 +44,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open the workbench before the first request; drain and close it after the last."""
     try:
         settings = settings_of_this_machine()
-        log_to_stderr(settings.log_level)
+        is_reporting = report_crashes(settings)
+        log_to_stderr(settings.log_level, report=report if is_reporting else None)
         workbench = await asyncio.to_thread(open_workbench, settings)
     except TelepathyError as error:
         refuse_to_start(error)
@@ -62,6 +63,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
             await asyncio.wait(api.state.open_requests, timeout=2 * READ_OUT_S)
         # It stays the current one: a page that still runs finds it closed rather than opening another.
         await asyncio.to_thread(workbench.close)
+        if is_reporting:
+            await asyncio.to_thread(end_reports)
 
 
 def mail_link(workbench: Workbench, kind: LinkKind, email: str, token: str) -> None:
@@ -116,25 +119,6 @@ def drain_when_told_to_stop(deadline_s: float) -> None:
                 threading.Timer(DRAIN_GRACE_S, stop_server, (number, frame)).start()
 
         signal.signal(number, drain)
-
-
-def log_to_stderr(level: str) -> None:
-    """Structured lines: readable on a terminal, JSON for machines. Neither shows the variables behind a traceback."""
-    if sys.stderr.isatty():
-        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 app = st.App(

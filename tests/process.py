@@ -88,16 +88,25 @@ def start(data_dir: Path, *, port: int, log: Path, settings: dict[str, object]) 
 
 @contextmanager
 def running_app(
-    data_dir: Path, *, deadline_s: float = 120.0, signs_in: bool = True, port: int | None = None, **settings: object
+    data_dir: Path,
+    *,
+    deadline_s: float = 120.0,
+    signs_in: bool = True,
+    port: int | None = None,
+    is_awaited_at: str = "/readyz",
+    **settings: object,
 ) -> Iterator[RunningApp]:
-    """The process, from ready to killed at the latest at the end of the context; `signs_in` uses the set-up link."""
+    """The process, from ready to killed at the latest at the end of the context; ready is 200 at `is_awaited_at`.
+
+    `signs_in` uses the set-up link.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     port, log = port or free_port(), data_dir / "process.log"
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     process = start(data_dir, port=port, log=log, settings=settings)
     try:
-        while not _is_ready(url):
+        while not _is_ready(url + is_awaited_at):
             waited_s = time.monotonic() - started
             if process.poll() is not None or waited_s > deadline_s:
                 raise RuntimeError(f"not ready after {waited_s:.1f} s (exit {process.poll()}):\n{log.read_text()}")
@@ -112,6 +121,6 @@ def running_app(
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+        return httpx2.get(url, timeout=5).status_code == 200
     except httpx2.TransportError:
         return False
