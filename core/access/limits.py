@@ -204,7 +204,8 @@ class CallLimits:
             raise
         if not is_taken:
             self._take_back(call)
-            fullest = max((each for each in standings if each.is_full), key=lambda each: each.frees_after_s)
+            # In whole seconds: windows of one call are filled microseconds apart, and the first names the caller best.
+            fullest = max((each for each in standings if each.is_full), key=lambda each: each.retry_after_s)
             refusal = RateLimitedError(_sentence(fullest.window), fullest.retry_after_s)
             refusal.headers = header_fields(standings, quota and replace(quota, remaining=quota.remaining + 1))
             raise refusal
