@@ -284,12 +284,12 @@ def test_change_that_fails_leaves_no_entry_and_entry_that_fails_no_change(access
     def failing(*_, **__):
         raise StoreError("writing the audit log", "the disk is full")
 
-    monkeypatch.setattr("core.access.access.insert_audit_entry", failing)
+    monkeypatch.setattr("core.access.ground.insert_audit_entry", failing)
     with pytest.raises(StoreError):
         access.change_plan(admin.user.id, "pro", by=admin)
     assert access.user(admin.user.id).plan == "free"
     monkeypatch.undo()
-    monkeypatch.setattr("core.access.access.update_user", failing)
+    monkeypatch.setattr("core.access.accounts.update_user", failing)
     with pytest.raises(StoreError):
         access.change_plan(admin.user.id, "pro", by=admin)
     assert verify_audit_log(access.store).n_entries == n_before

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from core.access import access as access_module
+from core.access import keys as keys_module
 from core.access.access import Access
 from core.access.api_keys import is_well_formed, new_key
 from core.domain import Role, Scope
@@ -58,7 +58,7 @@ def test_key_acts_for_its_owner_within_its_scopes(access):
 
 
 def test_malformed_key_is_refused_without_asking_the_store(access, monkeypatch):
-    monkeypatch.setattr(access_module, "select_kept_key", lambda *_, **__: pytest.fail("the store was asked"))
+    monkeypatch.setattr(keys_module, "select_kept_key", lambda *_, **__: pytest.fail("the store was asked"))
     for secret in ("", "x", "tel_live_", new_key()[:-1], new_key()[:-1] + "\u0660", new_key() + "\n", "\udc80", "\0"):
         with pytest.raises(InvalidCredentialsError):
             access.caller_of_key(secret)
@@ -73,8 +73,8 @@ def test_well_formed_key_of_nobody_is_refused(access):
 def test_hashes_are_compared_in_constant_time(access, monkeypatch):
     secret = make_key(access, make_user(access))
     compared = []
-    whole = access_module.hmac.compare_digest
-    monkeypatch.setattr(access_module.hmac, "compare_digest", lambda *pair: compared.append(pair) or whole(*pair))
+    whole = keys_module.hmac.compare_digest
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", lambda *pair: compared.append(pair) or whole(*pair))
     access.caller_of_key(secret)
     assert len(compared) == 1
 
@@ -276,7 +276,7 @@ def test_request_does_not_wait_for_the_note_of_its_use_nor_fail_with_it(access, 
         is_released.wait(30)
         raise StoreError("noting", "the disk is full")
 
-    monkeypatch.setattr(access_module, "update_api_key_used", failing)
+    monkeypatch.setattr(keys_module, "update_api_key_used", failing)
     for _ in range(3):
         access.caller_of_key(secret)  # while the first note still waits
     is_released.set()

@@ -11,8 +11,8 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
-from core.access import access as access_module
 from core.access import passwords, tokens
+from core.access import sessions as sessions_module
 from core.access.access import Access
 from core.domain import Role
 from core.errors import ForbiddenError, InvalidCredentialsError, InvalidLinkError, WeakPasswordError
@@ -204,7 +204,7 @@ def test_tabs_that_refresh_at_once_get_the_same_token_and_stay_signed_in(access)
 def test_refresh_token_used_again_after_the_grace_ends_the_session(access):
     session = signed_in(access, make_user(access))
     following = access.refresh(session.refresh_token)
-    moved_back(access, session.session_id, refreshed_at=access_module.REFRESH_GRACE + timedelta(seconds=1))
+    moved_back(access, session.session_id, refreshed_at=sessions_module.REFRESH_GRACE + timedelta(seconds=1))
     with pytest.raises(InvalidCredentialsError):
         access.refresh(session.refresh_token)
     assert is_refused(access, following)
@@ -258,7 +258,7 @@ def test_page_without_readable_token_goes_by_its_refresh_token(access):
         assert access.caller_of_page(token, session.refresh_token).session_id == session.session_id
     access.refresh(session.refresh_token)
     assert access.caller_of_page(None, session.refresh_token).session_id == session.session_id
-    moved_back(access, session.session_id, refreshed_at=access_module.REFRESH_GRACE + timedelta(seconds=1))
+    moved_back(access, session.session_id, refreshed_at=sessions_module.REFRESH_GRACE + timedelta(seconds=1))
     assert access.caller_of_page(None, session.refresh_token) is None
     assert access.caller_of_token(session.access_token).session_id == session.session_id  # looking revokes nothing
 
