@@ -19,6 +19,7 @@ import structlog
 from core.access.access import Access
 from core.access.guards import KeyGuard, SignInGuard
 from core.access.limits import CallLimits
+from core.access.projects import Projects
 from core.access.windows import Windows
 from core.config import Settings, settings_of_this_machine
 from core.domain import PROCESS, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
@@ -38,6 +39,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.retention import RetentionClock
 from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
@@ -84,6 +86,7 @@ class Workbench:
         self.settings = settings
         self.store = store
         self.access = access
+        self.projects = Projects(access)
         windows = Windows.open(settings.redis_url)
         self.limits = CallLimits.open(settings, windows)
         self.sign_in_guard = SignInGuard(windows, settings)
@@ -102,6 +105,7 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
+        self._retention = RetentionClock(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
         """The model called `name`, or the one of the settings; opened when it is first asked for.
@@ -375,6 +379,10 @@ class Workbench:
                 self._n_active -= 1
                 self._changed.notify_all()
 
+    def start_keeping_time(self) -> None:
+        """From now on, delete recordings whose time is over (`core.retention`)."""
+        self._retention.start()
+
     def readiness(self) -> list[ReadinessCheck]:
         """Whether model, store and disk are there; each with a sentence for the operator."""
         return [self._check_model(), self._check_store(), self._check_disk()]
@@ -404,6 +412,7 @@ class Workbench:
 
     def close(self) -> None:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
+        self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
         with self._changed:
@@ -446,6 +455,7 @@ def open_workbench(settings: Settings) -> Workbench:
         store.close()
         raise
     workbench = Workbench(settings, store, recording_files, access)
+    workbench.start_keeping_time()
     try:
         workbench.recogniser()
     except ModelError as error:
