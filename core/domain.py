@@ -204,6 +204,58 @@ class AuditEntry:
     hash: str
 
 
+class Purpose(enum.StrEnum):
+    """What a project infers emotion for; `core.privacy` says each in words, and which the law forbids."""
+
+    PERSONAL = "personal"
+    RESEARCH = "research"
+    SERVICE_QUALITY = "service_quality"
+    HEALTH = "health"
+    MEDIA = "media"
+    WORKPLACE = "workplace"
+    EDUCATION = "education"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """Recordings that several people share, for one stated purpose."""
+
+    id: UUID
+    name: str
+    purpose: Purpose
+    purpose_note: str
+    """The purpose in its owner's words, shown to whoever is asked to agree."""
+    exception: str
+    """The medical or safety reason that makes a forbidden purpose lawful; empty where none is needed."""
+    exception_by: str
+    """Who recorded that, by address."""
+    exception_at: datetime | None
+    retention_days: int | None
+    """Days after which its recordings are deleted; None keeps them."""
+    owner_id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectMember:
+    """Somebody a project is shared with."""
+
+    project_id: UUID
+    user_id: UUID
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """That somebody read what happens to voices, and agreed."""
+
+    user_id: UUID
+    project_id: UUID | None
+    """None for recordings outside projects."""
+    text_version: int
+    agreed_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """Something that admins want to know of, from the moment it is noticed until it is over."""

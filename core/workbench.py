@@ -19,6 +19,7 @@ import structlog
 from core.access.access import Access
 from core.access.guards import KeyGuard, SignInGuard
 from core.access.limits import CallLimits, call_of
+from core.access.projects import Projects
 from core.access.windows import Windows
 from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
@@ -40,6 +41,7 @@ from core.inference.registry import find_model
 from core.inference.stages import StageTimer
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
+from core.retention import RetentionClock
 from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
@@ -89,6 +91,7 @@ class Workbench:
         self.settings = settings
         self.store = store
         self.access = access
+        self.projects = Projects(access)
         windows = Windows.open(settings.redis_url)
         self.limits = CallLimits.open(settings, windows)
         self.limits.used_this_month = lambda user_id, month_start: select_month_usage(
@@ -126,6 +129,7 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
+        self._retention = RetentionClock(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
         """The model called `name`, or the one of the settings; opened when it is first asked for.
@@ -426,6 +430,10 @@ class Workbench:
             return False
         return self.outbox.put("a mail", lambda: self.mailer.send(mail.to, mail.subject, mail.text))
 
+    def start_keeping_time(self) -> None:
+        """From now on, delete recordings whose time is over (`core.retention`)."""
+        self._retention.start()
+
     def readiness(self) -> list[ReadinessCheck]:
         """Whether model, store and disk are there; each with a sentence for the operator."""
         return [self._check_model(), self._check_store(), self._check_disk()]
@@ -455,6 +463,7 @@ class Workbench:
 
     def close(self) -> None:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
+        self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
@@ -500,6 +509,7 @@ def open_workbench(settings: Settings) -> Workbench:
         access = opened.enter_context(closing(Access.open(settings)))
         workbench = Workbench(settings, store, recording_files, access)
         opened.pop_all()
+    workbench.start_keeping_time()
     try:
         workbench.recogniser()
     except ModelError as error:

@@ -100,3 +100,39 @@ audit_head = Table(
     Column("hash", Text, nullable=False),
 )
 """One row, of id 1: the newest entry of the log, so that entries missing at its end are noticed."""
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("purpose_note", Text, nullable=False),
+    Column("exception", Text, nullable=False),
+    Column("exception_by", Text, nullable=False),
+    Column("exception_at", UtcDateTime),
+    Column("retention_days", Integer),
+    Column("owner_id", Uuid, ForeignKey(users.c.id), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_projects_owner_id", "owner_id"),
+)
+
+project_members = Table(
+    "project_members",
+    metadata,
+    Column("project_id", Uuid, ForeignKey(projects.c.id), primary_key=True),
+    Column("user_id", Uuid, ForeignKey(users.c.id), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Index("ix_project_members_user_id", "user_id"),
+)
+"""The owner of a project is none of its members."""
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("user_id", Uuid, ForeignKey(users.c.id), primary_key=True),
+    Column("project_id", Uuid, primary_key=True),
+    Column("text_version", Integer, primary_key=True),
+    Column("agreed_at", UtcDateTime, nullable=False),
+)
+"""`project_id` is that of `core.domain.NOBODY` for recordings outside projects: a key may hold no NULL."""

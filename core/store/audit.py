@@ -74,14 +74,21 @@ def insert_audit_entry(
 
 
 def select_audit_entries(
-    store: AccessStore, *, limit: int = 100, before: int | None = None, subject: str | None = None
+    store: AccessStore,
+    *,
+    limit: int = 100,
+    before: int | None = None,
+    subject: str | None = None,
+    actor_id: UUID | None = None,
 ) -> list[AuditEntry]:
-    """Up to `limit` entries, the newest first; those numbered below `before`, and of one subject, where given."""
+    """Up to `limit` entries, the newest first; those numbered below `before`, of one subject and actor, where given."""
     question = select(*audit_log.columns).order_by(audit_log.c.number.desc()).limit(limit)
     if before is not None:
         question = question.where(audit_log.c.number < before)
     if subject is not None:
         question = question.where(audit_log.c.subject == subject)
+    if actor_id is not None:
+        question = question.where(audit_log.c.actor_id == actor_id)
     with store.transaction("reading the audit log") as connection:
         return [_entry(row) for row in connection.execute(question)]
 

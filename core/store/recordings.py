@@ -153,6 +153,28 @@ def select_recordings_by_id(store: Store, *, recording_ids: Collection[UUID], re
     return {row.id: _recording(row) for row in rows}
 
 
+def select_recordings(
+    store: Store,
+    *,
+    reader: Reader,
+    project_id: UUID | None = None,
+    created_before: datetime | None = None,
+    after: UUID | None = None,
+    limit: int = 1000,
+) -> list[Recording]:
+    """Up to `limit` recordings of one project, or for None outside projects; by id, those after `after`."""
+    columns = recordings.c
+    conditions = [visible(reader, recordings)]
+    conditions.append(columns.project_id.is_(None) if project_id is None else columns.project_id == project_id)
+    if created_before is not None:
+        conditions.append(columns.created_at < created_before)
+    if after is not None:
+        conditions.append(columns.id > after)
+    statement = select(recordings).where(*conditions).order_by(columns.id).limit(limit)
+    with store.transaction("reading recordings") as connection:
+        return [_recording(row) for row in connection.execute(statement)]
+
+
 def places_of(
     connection: Connection, *, recording_ids: Collection[UUID], keeps_them: bool = False
 ) -> dict[UUID, Place]:

@@ -40,8 +40,12 @@ ARROWS = {
     "core.store": {"core.domain", "core.errors", "core.identifiers", "core.secrets"},
     "core.evaluation": {"core.domain", "core.errors"},
     "core.access": {
-        *("core.domain", "core.errors", "core.config", "core.plans", "core.identifiers", "core.secrets", "core.store")
+        *("core.domain", "core.errors", "core.config", "core.plans", "core.identifiers", "core.secrets", "core.store"),
+        "core.privacy",
     },
+    "core.privacy": {"core.domain"},
+    "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
+    "core.accounts": {"core"},
     "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
     "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
     "core.usage": {

@@ -45,7 +45,7 @@ PROJECT = new_id()
 MEMBER = Reader(user_id=new_id(), project_ids=frozenset({new_id(), PROJECT}))
 ASKING = ("select_", "count_", "update_", "delete_")
 ABOUT_THE_STORE_ITSELF = {"core.store.engine"}
-OF_ACCOUNTS = "from core.store.access_schema import"
+OF_ACCOUNTS = "from core.store.access_s"
 """What modules of the access store say: only `core.access` asks them, and knows whose rows they are."""
 
 

@@ -1,0 +1,157 @@
+"""All that is held on somebody: to hand over as one file, or to delete."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO
+from uuid import UUID
+
+from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording, Role
+from core.errors import ForbiddenError, LastAdminError, UnknownRecordingError
+from core.store.audit import select_audit_entries
+from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
+from core.store.projects import delete_project, delete_user, select_consents, select_projects
+from core.store.recordings import select_recordings, update_recording_project
+from core.store.sessions import select_sessions
+from core.store.users import count_other_active_admins
+from core.workbench import Workbench
+
+_AT_ONCE = 500
+_MOST_AUDIT_ENTRIES = 10_000
+
+README = """All that Telepathy holds on you.
+
+account.json      your account, API keys (never the keys themselves), sessions that have not ended, projects, and what
+                  you agreed to
+audit.json        what the audit log says of you or by you: the newest 10,000 entries of each
+recordings.json   your recordings
+predictions.json  what was answered about them
+recordings/       their sound, as you sent it, under the id of each
+"""
+
+
+def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) -> None:
+    """Write a ZIP of all that is held on somebody to `file`.
+
+    Raises
+    ------
+    UnknownUserError
+        There is no such account.
+    StoreError
+        Something cannot be read.
+    """
+    access, now = workbench.access, datetime.now(UTC)
+    account = {
+        "exported_at": now,
+        "account": access.user(user_id),
+        "api_keys": access.keys_of(user_id),
+        "sessions": select_sessions(access.store, user_id=user_id, at=now),
+        "projects": select_projects(access.store, user_id=user_id),
+        "consents": select_consents(access.store, user_id=user_id),
+    }
+    recordings = list(_recordings_of(workbench, user_id))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", README)
+        archive.writestr("account.json", _json(account))
+        archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
+        archive.writestr("recordings.json", _json(recordings))
+        archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        for recording in recordings:
+            if workbench.recording_files.exists(recording.sha256):
+                data = workbench.recording_files.read(recording.sha256)
+                archive.writestr(
+                    f"recordings/{recording.id}.{recording.format.container.lower()}", data, zipfile.ZIP_STORED
+                )
+
+
+def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) -> None:
+    """Delete an account with its recordings, predictions, keys, sessions and projects. The audit log stays.
+
+    What others recorded in its projects is seen by each of them alone from then on.
+
+    Raises
+    ------
+    UnknownUserError
+        There is no such account.
+    ForbiddenError
+        It is another's, and `by` is no admin.
+    LastAdminError
+        Nobody would be left who can administer.
+    StoreError
+        Something could not be deleted; trying again goes on.
+    """
+    access = workbench.access
+    user = access.user(user_id)
+    if by is not None and by.user.id != user_id and not by.reader.sees_everything:
+        raise ForbiddenError("Only its owner and admins can delete an account.")
+    if user.role is Role.ADMIN and count_other_active_admins(access.store, user_id=user_id) == 0:
+        raise LastAdminError
+    n_recordings = 0
+    for recording in _recordings_of(workbench, user_id):
+        try:
+            workbench.delete_recording(recording.id, reader=PROCESS)
+        except UnknownRecordingError:
+            continue
+        n_recordings += 1
+    for project in select_projects(access.store, user_id=user_id):
+        if project.owner_id == user_id:
+            for recording in _recordings_in(workbench, PROCESS, project.id):
+                update_recording_project(workbench.store, recording_id=recording.id, project_id=None, reader=PROCESS)
+            delete_project(access.store, project_id=project.id)
+    with access.store.exclusive("deleting an account"):
+        delete_user(access.store, user_id=user_id)
+        access.audit("account.delete", str(user_id), by, recordings=n_recordings)
+
+
+def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:
+    """One's own recordings: outside projects, and in those that are or were shared with one."""
+    reader = Reader(user_id=user_id)
+    yield from _recordings_in(workbench, reader, None)
+    for project in select_projects(workbench.access.store):
+        yield from _recordings_in(workbench, reader, project.id)
+
+
+def _recordings_in(workbench: Workbench, reader: Reader, project_id: UUID | None) -> Iterator[Recording]:
+    after = NOBODY
+    while True:
+        some = select_recordings(workbench.store, reader=reader, project_id=project_id, after=after, limit=_AT_ONCE)
+        yield from some
+        if len(some) < _AT_ONCE:
+            return
+        after = some[-1].id
+
+
+def _predictions_of(workbench: Workbench, user_id: UUID) -> Iterator[PredictionRow]:
+    cursor: str | None = None
+    while True:
+        reader = Reader(user_id=user_id)
+        page = select_predictions(workbench.store, reader=reader, limit=MAX_PAGE_ROWS, cursor=cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry]:
+    store, email = workbench.access.store, workbench.access.user(user_id).email
+    entries = [
+        *select_audit_entries(store, limit=_MOST_AUDIT_ENTRIES, actor_id=user_id),
+        *select_audit_entries(store, limit=_MOST_AUDIT_ENTRIES, subject=email),
+        *select_audit_entries(store, limit=_MOST_AUDIT_ENTRIES, subject=str(user_id)),
+    ]
+    by_number = {entry.number: entry for entry in entries}
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def _json(what: object) -> str:
+    return json.dumps(what, default=_plain, ensure_ascii=False, indent=1)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return sorted(value) if isinstance(value, frozenset) else str(value)

@@ -1,0 +1,93 @@
+"""Deleting recordings whose time is over: of each project by its own period, of all others by that of the settings."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from core.domain import PROCESS
+from core.errors import TelepathyError, UnknownRecordingError
+from core.store.recordings import select_recordings
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 3600.0
+_AT_ONCE = 500
+
+
+def delete_expired(workbench: Workbench, now: datetime) -> int:
+    """Delete every recording first sent longer ago than it is to be kept; returns how many. Noted in the audit log.
+
+    Raises
+    ------
+    StoreError
+        A store could not be read or changed; what was deleted before that is noted.
+    """
+    periods: list[tuple[UUID | None, int, str]] = [
+        (project.id, project.retention_days, str(project.id))
+        for project in workbench.projects.list_for(PROCESS)
+        if project.retention_days is not None
+    ]
+    if workbench.settings.retention_days:
+        periods.append((None, workbench.settings.retention_days, "outside projects"))
+    return sum(_delete_older(workbench, project_id, days, subject, now) for project_id, days, subject in periods)
+
+
+def _delete_older(workbench: Workbench, project_id: UUID | None, days: int, subject: str, now: datetime) -> int:
+    n_deleted = 0
+    try:
+        while True:
+            expired = select_recordings(
+                workbench.store,
+                reader=PROCESS,
+                project_id=project_id,
+                created_before=now - timedelta(days=days),
+                limit=_AT_ONCE,
+            )
+            for recording in expired:
+                try:
+                    workbench.delete_recording(recording.id, reader=PROCESS)
+                except UnknownRecordingError:
+                    continue  # its owner, or another process, was faster
+                n_deleted += 1
+            if len(expired) < _AT_ONCE:
+                return n_deleted
+    finally:
+        if n_deleted:
+            workbench.access.audit("recordings.expire", subject, None, recordings=n_deleted, days=days)
+
+
+class RetentionClock:
+    """Deletes what has expired, at once and then every hour, in a thread of its own until it is stopped."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._stops = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the recording that is being deleted."""
+        self._stops.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stops.is_set():
+            try:
+                n_deleted = delete_expired(self._workbench, datetime.now(UTC))
+                if n_deleted:
+                    log.info("recordings whose time was over were deleted", recordings=n_deleted)
+            except TelepathyError as error:
+                log.warning("recordings whose time is over were not deleted", reason=str(error))
+            self._stops.wait(INTERVAL_S)

@@ -1,0 +1,244 @@
+"""Purposes, consent, retention, export and deletion, over a workbench with each database."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core.access.roles import ROLE_SCOPES
+from core.accounts import delete_account, write_account_export
+from core.config import Settings
+from core.domain import PROCESS, Caller, Purpose, Reader, Role, Source
+from core.errors import (
+    ConsentNeededError,
+    ForbiddenError,
+    InvalidParameterError,
+    LastAdminError,
+    PurposeRefusedError,
+    UnknownProjectError,
+    UnknownUserError,
+)
+from core.identifiers import new_id
+from core.retention import RetentionClock, delete_expired
+from core.store.audit import select_audit_entries, verify_audit_log
+from core.store.predictions import count_predictions
+from core.store.recordings import count_recordings, insert_recording, select_recording
+from core.workbench import open_workbench
+from tests.bundles import TINY
+from tests.callers import key_header, make_user
+from tests.factories import make_recording
+from tests.sounds import voice_wav
+
+WAV = voice_wav(seconds=1.2)
+
+
+@pytest.fixture
+def workbench(tmp_path, store_url):
+    url = store_url if store_url.startswith("postgresql") else ""
+    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny", store_url=url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def caller(workbench):
+    """Who asks with a new key of a new account in `role`."""
+
+    def make(role: Role = Role.ANALYST) -> Caller:
+        return workbench.access.caller_of_key(key_header(workbench, role=role, scopes=ROLE_SCOPES[role])["X-API-Key"])
+
+    return make
+
+
+def again(workbench, caller: Caller) -> Caller:
+    """The same caller, as they are now."""
+    return workbench.access.caller_of_key(key_header(workbench, user=caller.user, scopes=caller.scopes)["X-API-Key"])
+
+
+def test_forbidden_purposes_are_refused_unless_an_admin_says_why_they_are_lawful(workbench, caller):
+    analyst, admin = caller(), caller(Role.ADMIN)
+    for purpose in (Purpose.WORKPLACE, Purpose.EDUCATION):
+        for by, exception in ((analyst, ""), (analyst, "pilots fall asleep"), (admin, ""), (admin, "   ")):
+            with pytest.raises(PurposeRefusedError, match=r"Article 5\(1\)\(f\)"):
+                workbench.projects.create("Moods", purpose, by=by, exception=exception)
+    assert workbench.projects.list_for(PROCESS) == []
+    made = workbench.projects.create("Cockpit", Purpose.WORKPLACE, by=admin, exception="pilots fall asleep")
+    assert (made.exception, made.exception_by) == ("pilots fall asleep", admin.user.email)
+    [entry] = select_audit_entries(workbench.access.store, subject=str(made.id))
+    assert (entry.action, entry.details["exception"]) == ("project.create", "pilots fall asleep")
+    assert workbench.projects.create("Voices", Purpose.RESEARCH, by=analyst, exception="unasked").exception == ""
+
+
+@pytest.mark.parametrize(
+    "given", [{"name": " "}, {"name": "x" * 101}, {"name": "a\0b"}, {"retention_days": 0}, {"purpose_note": "x" * 1001}]
+)
+def test_project_with_values_out_of_place_is_refused(workbench, caller, given):
+    with pytest.raises(InvalidParameterError):
+        workbench.projects.create(**{"name": "x", "purpose": Purpose.RESEARCH, "by": caller()} | given)
+
+
+def test_project_is_shared_by_its_owner_and_seen_by_members_alone(workbench, caller):
+    owner, member, stranger = caller(), caller(), caller()
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=owner)
+    sent = workbench.analyse(WAV, name="a.wav", source=Source.API, owner=owner.user.id, project_id=project.id)
+    for refused in (member, stranger):
+        with pytest.raises(UnknownProjectError):
+            workbench.projects.add_member(project.id, refused.user.email, by=refused)
+    workbench.projects.add_member(project.id, f" {member.user.email.upper()} ", by=owner)
+    workbench.projects.add_member(project.id, member.user.email, by=owner)
+    member = again(workbench, member)
+    assert workbench.projects.members(project.id, member.reader) == [owner.user, member.user]
+    assert select_recording(workbench.store, recording_id=sent.recording.id, reader=member.reader) == sent.recording
+    for change in (
+        lambda: workbench.projects.change_retention(project.id, 1, by=member),
+        lambda: workbench.projects.add_member(project.id, stranger.user.email, by=member),
+        lambda: workbench.projects.remove_member(project.id, stranger.user.id, by=member),
+    ):
+        with pytest.raises(ForbiddenError):
+            change()
+    with pytest.raises(UnknownUserError):
+        workbench.projects.add_member(project.id, "nobody@example.org", by=owner)
+    workbench.projects.remove_member(project.id, member.user.id, by=member)
+    member = again(workbench, member)
+    assert workbench.projects.list_for(member.reader) == []
+    assert select_recording(workbench.store, recording_id=sent.recording.id, reader=member.reader) is None
+    assert workbench.projects.find(project.id, PROCESS) == project
+
+
+def test_nobody_records_before_they_agreed_and_then_is_not_asked_again(workbench, caller):
+    somebody, other = caller(), caller()
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=somebody)
+    somebody = again(workbench, somebody)
+    with pytest.raises(ConsentNeededError, match="Voices"):
+        workbench.projects.require_consent(somebody, project.id)
+    workbench.projects.require_consent(somebody, project.id, agrees=True)
+    workbench.projects.require_consent(somebody, project.id)
+    workbench.projects.agree(somebody.user.id, project.id)
+    with pytest.raises(UnknownProjectError):
+        workbench.projects.require_consent(other, project.id, agrees=True)
+    assert not workbench.projects.has_agreed(other.user.id, project.id)
+    assert workbench.projects.has_agreed(somebody.user.id, project.id)
+
+
+def test_recordings_are_deleted_when_their_time_is_over_and_others_are_not(workbench, caller):
+    owner = caller()
+    short = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=1)
+    kept = workbench.projects.create("Kept", Purpose.RESEARCH, by=owner)
+    sent = {
+        project_id: workbench.analyse(
+            voice_wav(seconds=1.2, pitch_hz=pitch_hz),
+            name="a",
+            source=Source.API,
+            owner=owner.user.id,
+            project_id=project_id,
+        ).recording
+        for project_id, pitch_hz in ((short.id, 100.0), (kept.id, 120.0), (None, 140.0))
+    }
+    now = datetime.now(UTC)
+    assert delete_expired(workbench, now + timedelta(hours=23)) == 0
+    assert delete_expired(workbench, now + timedelta(days=2)) == 1
+    assert not workbench.recording_files.exists(sent[short.id].sha256)
+    assert count_predictions(workbench.store, reader=PROCESS) == 2
+    [entry] = select_audit_entries(workbench.access.store, subject=str(short.id), limit=1)
+    assert (entry.action, entry.details) == ("recordings.expire", {"recordings": "1", "days": "1"})
+    workbench.settings = replace(workbench.settings, retention_days=30)
+    assert delete_expired(workbench, now + timedelta(days=31)) == 1
+    assert select_recording(workbench.store, recording_id=sent[kept.id].id, reader=PROCESS) is not None
+    assert count_recordings(workbench.store, reader=PROCESS) == 1
+    assert delete_expired(workbench, now + timedelta(days=31)) == 0
+
+
+def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
+    project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
+    old = datetime.now(UTC) - timedelta(days=2)
+    recording = make_recording(owner_id=project.owner_id, project_id=project.id, created_at=old)
+    insert_recording(workbench.store, recording=recording)
+    clock = RetentionClock(workbench)
+    clock.start()
+    clock.stop()
+    clock.stop()
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+
+
+def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, caller):
+    somebody, other = caller(), caller()
+    project = workbench.projects.create("Größe", Purpose.RESEARCH, by=somebody)
+    workbench.projects.agree(somebody.user.id, project.id)
+    mine = [
+        workbench.analyse(
+            voice_wav(seconds=1.2, pitch_hz=pitch_hz),
+            name="mine.wav",
+            source=Source.API,
+            owner=somebody.user.id,
+            project_id=project_id,
+        )
+        for pitch_hz, project_id in ((100.0, None), (130.0, project.id))
+    ]
+    workbench.analyse(WAV, name="other.wav", source=Source.API, owner=other.user.id)
+    file = io.BytesIO()
+    write_account_export(workbench, somebody.user.id, file)
+    with zipfile.ZipFile(file) as archive:
+        names = set(archive.namelist())
+        account, audit, recordings, predictions = (
+            json.loads(archive.read(f"{name}.json")) for name in ("account", "audit", "recordings", "predictions")
+        )
+        sounds = [archive.read(f"recordings/{each.recording.id}.wav") for each in mine]
+        whole = b"".join(archive.read(name) for name in names)
+    assert len(names) == 5 + len(mine)
+    assert account["account"]["email"] == somebody.user.email
+    assert account["projects"][0]["name"] == "Größe"
+    assert [each["project_id"] for each in account["consents"]].count(str(project.id)) == 1
+    assert {each["id"] for each in recordings} == {str(each.recording.id) for each in mine}
+    assert {each["id"] for each in predictions} == {str(each.prediction.id) for each in mine}
+    assert sounds == [voice_wav(seconds=1.2, pitch_hz=pitch_hz) for pitch_hz in (100.0, 130.0)]
+    assert audit
+    assert account["api_keys"][0]["last_four"]
+    assert b"hash" not in whole
+    assert b"$argon2" not in whole
+    assert other.user.email.encode() not in whole
+    assert b"other.wav" not in whole
+
+
+def test_deleting_an_account_leaves_nothing_but_the_audit_log(workbench, caller):
+    somebody, member, admin = caller(), caller(), caller(Role.ADMIN)
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=somebody)
+    workbench.projects.add_member(project.id, member.user.email, by=somebody)
+    workbench.access.start_session(somebody.user, address="127.0.0.1", user_agent="a test")
+    mine = workbench.analyse(WAV, name="a.wav", source=Source.API, owner=somebody.user.id, project_id=project.id)
+    theirs = workbench.analyse(
+        voice_wav(seconds=1.2, pitch_hz=190.0),
+        name="b.wav",
+        source=Source.API,
+        owner=member.user.id,
+        project_id=project.id,
+    )
+    with pytest.raises(ForbiddenError):
+        delete_account(workbench, somebody.user.id, by=member)
+    delete_account(workbench, somebody.user.id, by=somebody)
+    with pytest.raises(UnknownUserError):
+        workbench.access.user(somebody.user.id)
+    assert not workbench.recording_files.exists(mine.recording.sha256)
+    left = select_recording(workbench.store, recording_id=theirs.recording.id, reader=Reader(user_id=member.user.id))
+    assert left.project_id is None
+    assert count_recordings(workbench.store, reader=PROCESS) == 1
+    [entry, *_] = select_audit_entries(workbench.access.store, subject=str(somebody.user.id))
+    assert (entry.action, entry.actor, entry.details) == ("account.delete", somebody.user.email, {"recordings": "1"})
+    assert verify_audit_log(workbench.access.store).broken_number is None
+    delete_account(workbench, member.user.id, by=admin)
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+
+
+def test_last_admin_cannot_delete_themselves(workbench, caller):
+    admin = caller(Role.ADMIN)
+    with pytest.raises(LastAdminError):
+        delete_account(workbench, admin.user.id, by=admin)
+    other = make_user(workbench, Role.ADMIN)
+    delete_account(workbench, admin.user.id, by=admin)
+    assert workbench.access.user(other.id) == other
+    with pytest.raises(UnknownUserError):
+        delete_account(workbench, new_id(), by=None)
