@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.access import OwnerOf, is_same_origin
+from api.access import Asking, is_same_origin
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
 from core.errors import ShuttingDownError
@@ -54,7 +54,7 @@ class StreamSeats:
 
 @router.websocket(ADDRESS)
 @router.websocket(ALIAS)
-async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
+async def stream(websocket: WebSocket, caller: Asking) -> None:
     """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
     workbench = cast(Workbench, websocket.app.state.get_workbench())
     if "origin" in websocket.headers and not is_same_origin(websocket.headers, workbench.settings):
@@ -72,7 +72,7 @@ async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
         await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), REFUSED_FOR_LOAD)
         return
     try:
-        await StreamSession(websocket, workbench, threads, owner=owner).run()
+        await StreamSession(websocket, workbench, threads, caller=caller).run()
     finally:
         seats.leave()
 

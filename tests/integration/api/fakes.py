@@ -34,6 +34,7 @@ class FakeWorkbench:
     def __init__(self, settings: Settings, on_analyse: Callable[[], None] = lambda: None) -> None:
         self.settings = replace(settings, plans=ROOMY_PLANS)
         self.access = FakeAccess()
+        self.projects = SimpleNamespace(require_consent=lambda *_, **__: None)
         windows = Windows()
         self.limits = CallLimits(windows, address_limits=NO_LIMIT)
         self.key_guard = KeyGuard(windows, settings)
