@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
@@ -88,14 +87,8 @@ async def reader_of(asking: Asking) -> Reader:
     return asking.reader
 
 
-async def owner_of(asking: Asking) -> UUID:
-    return asking.user.id
-
-
 ReaderOf = Annotated[Reader, Depends(reader_of)]
 """Whose eyes the store is asked with."""
-OwnerOf = Annotated[UUID, Depends(owner_of)]
-"""Whose the recordings are that this caller sends."""
 
 
 async def find_caller(connection: HTTPConnection) -> Caller | None:

@@ -17,6 +17,7 @@ from api import (
     routes_health,
     routes_models,
     routes_predictions,
+    routes_privacy,
     routes_recordings,
     routes_sign_in,
     routes_stream,
@@ -73,6 +74,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_explanations,
         routes_recordings,
         routes_models,
+        routes_privacy,
         routes_auth,
         routes_sign_in,
         routes_health,
@@ -143,6 +145,7 @@ TAGS = [
     {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
+    {"name": "privacy", "description": "Projects, consent, and all that is held on you."},
     {"name": "models", "description": "Which can answer."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]

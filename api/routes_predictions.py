@@ -11,10 +11,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench, OwnerOf, ReaderOf
+from api.access import Asking, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
 from api.limits import body_cap_mb
 from api.schemas import (
@@ -28,7 +29,7 @@ from api.schemas import (
 )
 from api.uploads import form_schema, merged, name_of, received_form
 from api.usage import usage_of
-from core.domain import Emotion, Source
+from core.domain import Caller, Emotion, Source
 from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
 from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
 from core.workbench import Analysis, Workbench
@@ -58,6 +59,14 @@ class PredictParameters(BaseModel):
         default=None, description="Whether to send segments. Left out: for recordings longer than one window."
     )
     model: str | None = Field(default=None, max_length=100, description="Name of the model; see `GET /api/v1/models`.")
+    project: UUID | None = Field(
+        default=None, description="The project that shares the recording. Left out: it is yours alone."
+    )
+    consent: bool | None = Field(
+        default=None,
+        description="Whether whoever speaks has agreed to being recorded for this purpose. Needed once for each "
+        "project, and once for recordings outside projects.",
+    )
 
 
 class PredictionQuery(BaseModel):
@@ -123,7 +132,7 @@ _REFUSALS = {
 
 
 async def _analyse(
-    workbench: Workbench, data: bytes, *, name: str, source: Source, owner: UUID, parameters: PredictParameters
+    workbench: Workbench, data: bytes, *, name: str, source: Source, caller: Caller, parameters: PredictParameters
 ) -> Analysis:
     """Decode, recognise and store on an inference worker, while the event loop goes on."""
     future = workbench.executor.submit(
@@ -132,13 +141,20 @@ async def _analyse(
             data,
             name=name,
             source=source,
-            owner=owner,
+            owner=caller.user.id,
+            project_id=parameters.project,
             n_passes=parameters.n_passes,
             timeline=parameters.timeline,
             model=parameters.model,
         )
     )
     return await asyncio.wrap_future(future)
+
+
+async def _require_consent(workbench: Workbench, caller: Caller, parameters: PredictParameters) -> None:
+    await run_in_threadpool(
+        workbench.projects.require_consent, caller, parameters.project, agrees=bool(parameters.consent)
+    )
 
 
 @router.post(
@@ -149,7 +165,7 @@ async def _analyse(
     openapi_extra=form_schema(PredictParameters, "file", is_list=False),
 )
 async def predict(
-    request: Request, workbench: OpenWorkbench, owner: OwnerOf, query: Annotated[PredictParameters, Query()]
+    request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
 ) -> PredictionShape:
     """Decodes the recording, recognises its emotion, stores both and answers.
 
@@ -168,7 +184,8 @@ async def predict(
         parameters = merged(query, form.fields)
         [file] = form.files
         data, name = await file.read(), name_of(file)
-    analysis = await _analyse(workbench, data, name=name, source=Source.API, owner=owner, parameters=parameters)
+    await _require_consent(workbench, caller, parameters)
+    analysis = await _analyse(workbench, data, name=name, source=Source.API, caller=caller, parameters=parameters)
     usage_of(request.scope).add_prediction(analysis.prediction)
     return PredictionShape.of(analysis.prediction)
 
@@ -181,7 +198,7 @@ async def predict(
     openapi_extra=form_schema(PredictParameters, "files", is_list=True),
 )
 async def batch_predict(
-    request: Request, workbench: OpenWorkbench, owner: OwnerOf, query: Annotated[PredictParameters, Query()]
+    request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
 ) -> BatchShape:
     """Answers when all recordings are done. One that cannot be used does not lose the others."""
     settings = workbench.settings
@@ -199,6 +216,7 @@ async def batch_predict(
             expected = f"given at most {settings.max_batch_files} times; send several batches"
             raise InvalidParameterError("files", f"given {len(form.files)} times", expected)
         parameters = merged(query, form.fields)
+        await _require_consent(workbench, caller, parameters)
         waiting = iter(enumerate(form.files))
 
         async def work_through() -> None:
@@ -207,7 +225,7 @@ async def batch_predict(
                 try:
                     data = await file.read()
                     analysis = await _analyse(
-                        workbench, data, name=name, source=Source.BATCH, owner=owner, parameters=parameters
+                        workbench, data, name=name, source=Source.BATCH, caller=caller, parameters=parameters
                     )
                 except TelepathyError as error:
                     if isinstance(error, BusyError):

@@ -6,17 +6,17 @@ import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
-from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.access import OwnerOf, is_same_origin
+from api.access import Asking, is_same_origin
 from api.stream_events import Failed, asyncapi_document
 from api.stream_session import StreamSession
 from api.usage import Listening, noting_stream
+from core.domain import Caller
 from core.errors import ShuttingDownError
 from core.workbench import Workbench
 
@@ -56,13 +56,13 @@ class StreamSeats:
 
 @router.websocket(ADDRESS)
 @router.websocket(ALIAS)
-async def stream(websocket: WebSocket, owner: OwnerOf) -> None:
+async def stream(websocket: WebSocket, caller: Asking) -> None:
     """Configuration first, then frames, then `end`; answered by events. See `GET /api/asyncapi.json`."""
     with noting_stream(websocket) as listening:
-        await _answer(websocket, listening, owner)
+        await _answer(websocket, listening, caller)
 
 
-async def _answer(websocket: WebSocket, listening: Listening, owner: UUID) -> None:
+async def _answer(websocket: WebSocket, listening: Listening, caller: Caller) -> None:
     workbench = cast(Workbench, websocket.app.state.get_workbench())
     if "origin" in websocket.headers and not is_same_origin(websocket.headers, workbench.settings):
         listening.close_code = REFUSED_FOR_ORIGIN
@@ -83,7 +83,7 @@ async def _answer(websocket: WebSocket, listening: Listening, owner: UUID) -> No
         await _refuse(websocket, Failed(code="busy", detail=detail, recoverable=False), listening.close_code)
         return
     try:
-        session = StreamSession(websocket, workbench, threads, listening.use, owner=owner)
+        session = StreamSession(websocket, workbench, threads, listening.use, caller=caller)
         listening.close_code = await session.run()
     finally:
         seats.leave()

@@ -511,9 +511,12 @@ class ModelShape(Shape):
     )
     size_bytes: int
     created_at: datetime
+    n_deleted_training_recordings: int = Field(
+        0, description="Recordings kept here that it learned from and that were deleted since."
+    )
 
     @staticmethod
-    def of(card: ModelCard, *, default: str) -> ModelShape:
+    def of(card: ModelCard, *, default: str, n_deleted_training_recordings: int = 0) -> ModelShape:
         return ModelShape(
             name=card.name,
             version=card.version,
@@ -525,6 +528,7 @@ class ModelShape(Shape):
             is_installed=card.is_installed,
             size_bytes=card.size_bytes,
             created_at=card.created_at,
+            n_deleted_training_recordings=n_deleted_training_recordings,
         )
 
 

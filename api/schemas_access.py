@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.schemas import Shape
 from core.access.access import SignedIn
-from core.domain import ApiKey, Caller, Role, Scope
+from core.domain import ApiKey, Caller, Project, Purpose, Role, Scope
 
 
 class TokenRequest(BaseModel):
@@ -140,3 +140,35 @@ class KeyListShape(Shape):
     """API keys, newest first."""
 
     items: list[KeyShape]
+
+
+class ProjectShape(Shape):
+    """A project that is shared with the caller."""
+
+    id: UUID
+    name: str
+    purpose: Purpose
+    purpose_note: str
+    retention_days: int | None = Field(description="Days after which its recordings are deleted; null keeps them.")
+    is_own: bool = Field(description="Whether the caller began it.")
+    has_agreed: bool = Field(description="Whether the caller has agreed to recordings for it.")
+    created_at: datetime
+
+    @staticmethod
+    def of(project: Project, *, is_own: bool, has_agreed: bool) -> ProjectShape:
+        return ProjectShape(
+            id=project.id,
+            name=project.name,
+            purpose=project.purpose,
+            purpose_note=project.purpose_note,
+            retention_days=project.retention_days,
+            is_own=is_own,
+            has_agreed=has_agreed,
+            created_at=project.created_at,
+        )
+
+
+class ProjectListShape(Shape):
+    """The projects that are shared with the caller, the oldest first."""
+
+    items: list[ProjectShape]

@@ -39,6 +39,10 @@ class Configuration(_Message):
     model: str | None = Field(None, max_length=100, description="Name of the model; left out: the default.")
     store: bool = Field(False, description="Whether to keep the stream as a recording with its timeline.")
     may_store: bool = Field(False, description="Whether `end` may still ask for that; until then nothing is kept.")
+    project: UUID | None = Field(None, description="The project that shares the recording, when the stream is kept.")
+    consent: bool = Field(
+        False, description="Whether whoever speaks has agreed to being recorded; needed once, to keep a stream."
+    )
     name: str = Field("Live stream", max_length=200, description="What the recording is called when it is kept.")
 
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.stream_events import ENCODINGS, Configuration, End, Failed, Ready, Warned, event_of, summary_of
-from core.domain import LiveEmotion, Source
+from core.domain import Caller, LiveEmotion, Source
 from core.errors import InvalidParameterError, TelepathyError
 from core.features.stream_file import StreamFile
 from core.identifiers import new_id
@@ -113,13 +113,13 @@ class StreamSession:
     """What happens between accepting a WebSocket and closing it."""
 
     def __init__(
-        self, websocket: WebSocket, workbench: Workbench, executor: Executor, use: Use, *, owner: UUID
+        self, websocket: WebSocket, workbench: Workbench, executor: Executor, use: Use, *, caller: Caller
     ) -> None:
         self._websocket = websocket
         self._use = use
         self._workbench = workbench
         self._executor = executor
-        self._owner = owner
+        self._caller = caller
         self._idle_s = workbench.settings.stream_idle_s
         self._inbox = Inbox()
         self._outbox: asyncio.Queue[BaseModel | None] = asyncio.Queue(OUTBOX)
@@ -157,6 +157,8 @@ class StreamSession:
                 recogniser = await self._in_thread(partial(self._workbench.recogniser, configuration.model))
                 options = self._options(configuration)
                 may_store = configuration.store or configuration.may_store
+                if may_store:
+                    await self._in_thread(partial(self._require_consent, configuration))
                 kept = self._new_file() if may_store else None
                 live = LiveStream(recogniser, options, on_samples=kept.write if kept is not None else None)
             except ValidationError as error:
@@ -174,6 +176,9 @@ class StreamSession:
                     )
                 )
                 return configuration, live, kept
+
+    def _require_consent(self, configuration: Configuration) -> None:
+        self._workbench.projects.require_consent(self._caller, configuration.project, agrees=configuration.consent)
 
     def _new_file(self) -> StreamFile:
         settings = self._workbench.settings
@@ -299,7 +304,8 @@ class StreamSession:
                     kept.finish(),
                     name=configuration.name,
                     source=Source.STREAM,
-                    owner=self._owner,
+                    owner=self._caller.user.id,
+                    project_id=configuration.project,
                     n_passes=configuration.n_passes,
                     timeline=True,
                     model=configuration.model,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.domain import Caller
 from core.workbench import Workbench
-from pages.parts import account, keys, session
+from pages.parts import account, accounts_data, keys, session
 
 
 def render() -> None:
@@ -23,6 +23,7 @@ def render() -> None:
 def password_and_sessions(workbench: Workbench, caller: Caller) -> None:
     account.draw_password(workbench, caller)
     account.draw_sessions(workbench, caller)
+    accounts_data.draw(workbench, caller)
 
 
 render()

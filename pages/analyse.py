@@ -10,7 +10,7 @@ import streamlit as st
 from core.domain import Source
 from core.inbox import Outcome, receive
 from core.workbench import Workbench
-from pages.parts import answer, refusals, session, tables, words
+from pages.parts import answer, projects, refusals, session, tables, words
 from pages.parts.session import Inbox
 
 
@@ -45,6 +45,14 @@ def hand_in(workbench: Workbench, inbox: Inbox) -> None:
     st.title("Analyse", anchor=False)
     st.caption("Hand in somebody speaking. We tell you which emotion we hear, how sure we are, and why.")
     workbench.recogniser()  # without a model, say so before anybody hands in anything
+    caller = session.caller()
+    inbox.project_id = projects.choose(workbench, caller, prefix="analyse")
+    if projects.ask_consent(workbench, caller, inbox.project_id, prefix="analyse"):
+        take_recordings(workbench, inbox)
+    samples(inbox)
+
+
+def take_recordings(workbench: Workbench, inbox: Inbox) -> None:
     files = st.file_uploader(
         "Upload recordings",
         accept_multiple_files=True,
@@ -56,6 +64,9 @@ def hand_in(workbench: Workbench, inbox: Inbox) -> None:
     inbox.take_files(files, Source.UPLOAD)
     spoken = st.audio_input("Or speak", key=f"analyse_microphone_{inbox.round}")
     inbox.take_files([spoken] if spoken else [], Source.MICROPHONE)
+
+
+def samples(inbox: Inbox) -> None:
     if session.samples():
         st.markdown(":small[Or try a sample]", anchors=False)
     is_first_visit = st.query_params.pop("sample", None) == "first"  # the set-up link leads here

@@ -11,7 +11,7 @@ from core.domain import Source
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
 from core.workbench import Workbench
-from pages.parts import answer, session, stage, telephone
+from pages.parts import answer, projects, session, stage, telephone
 
 AUTOMATIC, WEBSOCKET, WEBRTC = "Automatic", "WebSocket", "WebRTC"
 KEPT = "live_kept"
@@ -33,6 +33,8 @@ def render() -> None:
             key="live_way_in",
             help="Automatic takes the WebSocket, which any HTTPS proxy passes on, and WebRTC where that is refused.",
         )
+    if not projects.ask_consent(workbench, session.caller(), None, prefix="live"):
+        return
     is_refused = st.session_state.get("live_websocket_refused", False)
     if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
         if is_refused and chosen == AUTOMATIC:

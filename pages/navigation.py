@@ -51,6 +51,12 @@ WORK = (
 )
 OWN = (
     Entry(
+        page="projects",
+        title="Projects",
+        icon=":material/folder_shared:",
+        help="Recordings that several people share, for one stated purpose; how long they are kept.",
+    ),
+    Entry(
         page="usage",
         title="Usage",
         icon=":material/data_usage:",

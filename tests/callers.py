@@ -18,9 +18,11 @@ ANY_KEY = {"X-API-Key": "tel_live_anything"}
 
 
 def make_user(workbench: Workbench, role: Role = Role.ANALYST, *, email: str | None = None) -> User:
-    """An account with the password `PASSWORD`."""
+    """An account with the password `PASSWORD`, which has agreed to recordings outside projects."""
     email = email or f"{role.value}-{new_id().hex[-8:]}@example.org"
-    return workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None, password=PASSWORD)
+    user = workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None, password=PASSWORD)
+    workbench.projects.agree(user.id, None)
+    return user
 
 
 def key_header(

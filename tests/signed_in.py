@@ -44,4 +44,6 @@ def first_admin(url: str, log: Path) -> Admin:
         assert answer.status_code == 303, answer.text
         scopes = ["predict", "read", "delete", "admin"]
         made = client.post("/api/v1/keys", json={"name": "tests", "scopes": scopes}, headers={"origin": url})
+        agreed = client.post("/api/v1/account/consent", headers={"origin": url})
+        agreed.raise_for_status()
         return Admin(cookies=dict(client.cookies), key=made.raise_for_status().json()["key"])

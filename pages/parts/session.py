@@ -118,6 +118,8 @@ class Inbox:
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """By content hash, oldest first; at most `MAX_OUTCOMES`."""
+    project_id: UUID | None = None
+    """Where recordings go that are analysed from now on; None for one's own space."""
     open_sha256: str = ""
     """Which of them is shown in detail."""
     round: int = 0
@@ -159,7 +161,13 @@ class Inbox:
         while self.has_work:
             while self._waiting and len(self._pending) < workbench.executor.n_workers:
                 sha256 = next(iter(self._waiting))
-                self._pending[sha256] = Pending(workbench, self._waiting.pop(sha256), call=call("/"), owner=owner)
+                self._pending[sha256] = Pending(
+                    workbench,
+                    self._waiting.pop(sha256),
+                    call=call("/"),
+                    owner=owner,
+                    project_id=self.project_id,
+                )
             sha256, pending = next(iter(self._pending.items()))
             n_done = len(self.outcomes) - n_before
 

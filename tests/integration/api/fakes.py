@@ -37,6 +37,7 @@ class FakeWorkbench:
         self.settings = replace(settings, plans=ROOMY_PLANS)
         self.usage = RememberedUsage()
         self.access = FakeAccess()
+        self.projects = SimpleNamespace(require_consent=lambda *_, **__: None)
         windows = Windows()
         self.limits = CallLimits(windows, address_limits=NO_LIMIT)
         self.key_guard = KeyGuard(windows, settings)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from uuid import UUID
 
 import pytest
 
-from api.access import owner_of, reader_of
 from api.routes_recordings import MEDIA_TYPES
-from core.domain import PROCESS, Reader, Source
+from core.access.roles import ROLE_SCOPES
+from core.domain import PROCESS, Purpose, Role, User
 from core.features.containers import Container
 from core.identifiers import new_id
-from core.store.recordings import select_recording
+from core.store.recordings import count_recordings, select_recording
+from core.store.training_uses import insert_training_uses
+from tests.callers import key_header, make_user
 from tests.problems import refused
 
 
@@ -68,37 +72,30 @@ def test_every_container_that_is_read_has_its_media_type():
 
 
 @pytest.fixture
-def as_user(api):
-    """Makes the calls that follow those of a user."""
+def as_user(client, workbench):
+    """Makes the calls that follow those of a new user, or of one known before; gives who."""
 
-    def become(reader: Reader) -> None:
-        async def reading() -> Reader:
-            return reader
-
-        async def owning() -> UUID:
-            return reader.user_id
-
-        api.dependency_overrides |= {reader_of: reading, owner_of: owning}
+    def become(user: User | None = None) -> User:
+        user = user or make_user(workbench)
+        client.headers.update(key_header(workbench, user=user, scopes=ROLE_SCOPES[user.role]))
+        return user
 
     return become
 
 
-ANNA, BORIS = Reader(user_id=new_id()), Reader(user_id=new_id())
-
-
 def test_a_stranger_sees_nothing_through_any_door(client, as_user, predict):
-    as_user(ANNA)
+    anna = as_user()
     mine = predict()
     sound, answer = f"/api/v1/recordings/{mine['recording_id']}", f"/api/v1/predictions/{mine['id']}"
     assert client.get(answer).json()["id"] == mine["id"]
-    as_user(BORIS)
+    as_user()
     refused(client.get(f"{sound}/audio"), 404, "unknown_recording")
     assert client.head(f"{sound}/audio").status_code == 404
     refused(client.delete(sound), 404, "unknown_recording")
     refused(client.get(answer), 404, "unknown_prediction")
     for query in ({}, {"recording_id": mine["recording_id"]}, {"recording_name": "clip"}, {"order": "oldest"}):
         assert client.get("/api/v1/predictions", params=query).json() == {"items": [], "next_cursor": None}
-    as_user(ANNA)
+    as_user(anna)
     assert client.get(f"{sound}/audio").status_code == 200
     assert len(client.get("/api/v1/predictions").json()["items"]) == 1
 
@@ -117,20 +114,80 @@ def test_deleting_a_recording_removes_sound_and_predictions(client, predict, wor
 
 
 def test_sound_that_two_people_sent_stays_until_both_have_deleted_it(client, as_user, predict, wav):
-    sent = {}
-    for user in (ANNA, BORIS):
-        as_user(user)
-        sent[user.user_id] = f"/api/v1/recordings/{predict()['recording_id']}"
-    assert client.delete(sent[BORIS.user_id]).status_code == 204
-    as_user(ANNA)
-    assert client.get(sent[ANNA.user_id] + "/audio").content == wav
-    assert client.delete(sent[ANNA.user_id]).status_code == 204
+    anna = as_user()
+    annas = f"/api/v1/recordings/{predict()['recording_id']}"
+    as_user()
+    assert client.delete(f"/api/v1/recordings/{predict()['recording_id']}").status_code == 204
+    as_user(anna)
+    assert client.get(f"{annas}/audio").content == wav
+    assert client.delete(annas).status_code == 204
 
 
-def test_members_of_a_project_hear_what_is_shared_and_cannot_delete_it(client, as_user, workbench, wav):
-    project = new_id()
-    shared = workbench.analyse(wav, name="a.wav", source=Source.API, owner=ANNA.user_id, project_id=project)
-    as_user(Reader(user_id=BORIS.user_id, project_ids=frozenset({project})))
-    assert client.get(f"/api/v1/recordings/{shared.recording.id}/audio").content == wav
-    refused(client.delete(f"/api/v1/recordings/{shared.recording.id}"), 403, "forbidden")
-    assert client.get(f"/api/v1/predictions/{shared.prediction.id}").status_code == 200
+def test_members_of_a_project_hear_what_is_shared_and_cannot_delete_it(client, as_user, predict, workbench, wav):
+    anna = as_user()
+    caller = workbench.access.caller_of_key(client.headers["x-api-key"])
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=caller)
+    files = {"file": ("clip.wav", wav)}
+    refused(client.post("/api/v1/predict", files=files, params={"project": str(project.id)}), 403, "consent_needed")
+    refused(client.post("/api/v1/predict", files=files, params={"project": str(new_id())}), 404, "unknown_project")
+    shared = predict(project=str(project.id), consent=True)
+    assert predict(project=str(project.id))["recording_id"] == shared["recording_id"]
+    boris = as_user()
+    sound = f"/api/v1/recordings/{shared['recording_id']}"
+    refused(client.get(f"{sound}/audio"), 404, "unknown_recording")
+    refused(client.post("/api/v1/predict", files=files, params={"project": str(project.id)}), 404, "unknown_project")
+    workbench.projects.add_member(project.id, boris.email, by=caller)
+    assert client.get(f"{sound}/audio").content == wav
+    refused(client.delete(sound), 403, "forbidden")
+    assert client.get(f"/api/v1/predictions/{shared['id']}").status_code == 200
+    [listed] = client.get("/api/v1/projects").json()["items"]
+    assert (listed["id"], listed["is_own"], listed["has_agreed"]) == (str(project.id), False, False)
+    as_user(anna)
+    [listed] = client.get("/api/v1/projects").json()["items"]
+    assert (listed["is_own"], listed["has_agreed"]) == (True, True)
+
+
+@pytest.mark.parametrize(("door", "field"), [("predict", "file"), ("batch-predict", "files")])
+def test_nothing_is_recorded_before_somebody_agrees(client, workbench, wav, door, field):
+    user = workbench.access.create_user("new@example.org", "New", Role.ANALYST, "enterprise", by=None)
+    client.headers.update(key_header(workbench, user=user, scopes=ROLE_SCOPES[user.role]))
+    files = {field: ("clip.wav", wav)}
+    refused(client.post(f"/api/v1/{door}", files=files), 403, "consent_needed")
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+    assert client.post(f"/api/v1/{door}", files=files, data={"consent": "true"}).status_code == 200
+    assert client.post(f"/api/v1/{door}", files=files).status_code == 200
+
+
+def test_consent_can_be_given_ahead(client, workbench, wav):
+    user = workbench.access.create_user("new@example.org", "New", Role.ANALYST, "enterprise", by=None)
+    client.headers.update(key_header(workbench, user=user, scopes=ROLE_SCOPES[user.role]))
+    assert client.post("/api/v1/account/consent").status_code == 204
+    assert client.post("/api/v1/predict", files={"file": ("clip.wav", wav)}).status_code == 200
+    refused(client.post("/api/v1/account/consent", params={"project": str(new_id())}), 404, "unknown_project")
+
+
+def test_a_person_takes_away_all_that_is_held_and_deletes_their_account(client, workbench, predict, as_user):
+    user = as_user()
+    mine = predict()
+    signed_in = workbench.access.start_session(user, address="127.0.0.1", user_agent="a test")
+    refused(client.get("/api/v1/account/export"), 403, "forbidden")
+    del client.headers["x-api-key"]
+    client.headers["authorization"] = f"Bearer {signed_in.access_token}"
+    answer = client.get("/api/v1/account/export")
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert f"recordings/{mine['recording_id']}.wav" in archive.namelist()
+    assert client.delete("/api/v1/account").status_code == 204
+    refused(client.get("/api/v1/predictions"), 401, "invalid_credentials")
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+
+
+def test_models_say_how_many_of_their_recordings_were_deleted(client, workbench, predict):
+    mine, [model] = predict(), client.get("/api/v1/models").json()["items"]
+    insert_training_uses(
+        workbench.store, model_version=model["version"], recording_ids=[UUID(mine["recording_id"]), new_id()]
+    )
+    assert model["n_deleted_training_recordings"] == 0
+    client.delete(f"/api/v1/recordings/{mine['recording_id']}")
+    [model] = client.get("/api/v1/models").json()["items"]
+    assert model["n_deleted_training_recordings"] == 1

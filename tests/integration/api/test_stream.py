@@ -30,12 +30,12 @@ from api.stream_session import (
     StreamSession,
 )
 from core.config import Settings
-from core.domain import NOBODY, PROCESS, Source
+from core.domain import PROCESS, Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
 from core.usage import Use
 from core.workbench import open_workbench
-from tests.callers import key_header
+from tests.callers import key_header, make_fake_caller
 from tests.integration.api.conftest import TINY_MODELS, client_of
 from tests.sounds import voice
 
@@ -377,7 +377,7 @@ def test_slow_reader_is_told_and_gets_every_answer(workbench):
 
     async def converse() -> None:
         with ThreadPoolExecutor(1) as threads:
-            stream = StreamSession(socket, workbench, threads, Use(), owner=NOBODY)
+            stream = StreamSession(socket, workbench, threads, Use(), caller=make_fake_caller())
             session = asyncio.create_task(stream.run())
             while not session.done() and session_outbox_is_not_full(session):
                 await asyncio.sleep(0.05)
