@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from core.access.access import Access
-from core.access.guards import KeyGuard, SignInGuard
+from core.access.guards import KeyGuard, MailGuard, SignInGuard
 from core.access.limits import CallLimits
 from core.access.windows import Windows
 from core.config import Settings, settings_of_this_machine
@@ -80,6 +80,7 @@ class Workbench:
         self.limits = CallLimits.open(settings, windows)
         self.sign_in_guard = SignInGuard(windows, settings)
         self.key_guard = KeyGuard(windows, settings)
+        self.mail_guard = MailGuard(windows)
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")

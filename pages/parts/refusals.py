@@ -13,6 +13,7 @@ from core.errors import (
     BusyError,
     EncoderMissingError,
     ForbiddenError,
+    MailError,
     ModelError,
     NotSignedInError,
     RequestError,
@@ -63,7 +64,7 @@ def told() -> Iterator[None]:
     """Say in its place what of an account, a key or a form was refused, and go on with the page."""
     try:
         yield
-    except (AccessError, RequestError) as error:
+    except (AccessError, RequestError, MailError) as error:
         st.error(str(error), icon=":material/error:")
 
 
