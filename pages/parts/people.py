@@ -34,7 +34,7 @@ def draw_invitation(workbench: Workbench, caller: Caller) -> None:
                 format_func=lambda role: role.value.capitalize(),
                 key="people_role",
             )
-            is_wanted = st.form_submit_button("Make the invitation", key="people_invite_send", type="primary")
+            is_wanted = st.form_submit_button("Make the invitation", key="people_invite_send")
         if is_wanted:
             with refusals.told():
                 token = workbench.access.invite(email=email, role=role, by=caller)

@@ -29,7 +29,7 @@ def show(error: TelepathyError) -> None:
     """Say what is wrong, in the error's own sentence, and offer the next step."""
     if isinstance(error, NotSignedInError):
         st.info("You are signed out.", icon=":material/logout:")
-        st.link_button("Sign in", "/sign-in", key="navigation_sign_in", type="primary")
+        st.link_button("Sign in", "/sign-in", key="navigation_sign_in")
     elif isinstance(error, ForbiddenError):
         st.warning(str(error), icon=":material/lock:")
     elif isinstance(error, UnknownPredictionError):
