@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+import structlog
 from fastapi import APIRouter
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -41,6 +43,7 @@ from core.errors import (
     AccessError,
     InvalidCredentialsError,
     InvalidLinkError,
+    MailError,
     RateLimitedError,
     RequestError,
     TelepathyError,
@@ -65,6 +68,8 @@ _FONTS: Mapping[str, str] = {
     "sans.woff2": "SourceSansVF-Upright.*.woff2",
 }
 """Those of the pages, inside Streamlit."""
+
+log = structlog.get_logger(__name__)
 
 _templates = Environment(loader=PackageLoader("api"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
@@ -247,19 +252,26 @@ def _forgot_page(workbench: Workbench, *, sent_to: str = "") -> Response:
 
 @router.post("/forgot")
 async def forgot(request: Request, workbench: OpenWorkbench) -> Response:
-    """Answers alike whether there is an account or not, and as fast: the mail is written afterwards."""
+    """Answers alike whether there is an account or not, and as fast: link and mail are made afterwards."""
     form = await _form(request, workbench)
     email = form.get("email", "").strip()
     if workbench.mail_link is None or not email:
         return _forgot_page(workbench)
-    await run_in_threadpool(_mail_reset_link, workbench, email)
-    return _forgot_page(workbench, sent_to=email)
+    response = _forgot_page(workbench, sent_to=email)
+    response.background = BackgroundTask(_mail_reset_link, workbench, email)
+    return response
 
 
 def _mail_reset_link(workbench: Workbench, email: str) -> None:
-    token = workbench.access.reset_link(email_or_id=email)
-    if token is not None and workbench.mail_link is not None:
+    if workbench.mail_link is None or not workbench.mail_guard.takes(email):
+        return
+    token = workbench.access.reset_link(email)
+    if token is None:
+        return
+    try:
         workbench.mail_link(LinkKind.PASSWORD_RESET, email, token)
+    except MailError as error:
+        log.warning("a link to a new password was not mailed", reason=str(error))
 
 
 @router.get("/set-up")

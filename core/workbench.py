@@ -17,11 +17,11 @@ from uuid import UUID
 import structlog
 
 from core.access.access import Access
-from core.access.guards import KeyGuard, SignInGuard
+from core.access.guards import KeyGuard, MailGuard, SignInGuard
 from core.access.limits import CallLimits, call_of
 from core.access.projects import Projects
 from core.access.windows import Windows
-from core.alerts import Alerts, measures_of_machine, measures_of_usage, rules_of, teller
+from core.alerts import Alerts, measures_of_machine, measures_of_quotas, measures_of_usage, rules_of, teller
 from core.config import Settings, settings_of_this_machine
 from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
 from core.errors import (
@@ -99,6 +99,7 @@ class Workbench:
         )
         self.sign_in_guard = SignInGuard(windows, settings)
         self.key_guard = KeyGuard(windows, settings)
+        self.mail_guard = MailGuard(windows)
         self.recording_files = recording_files
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
@@ -121,6 +122,7 @@ class Workbench:
             interval_s=settings.alert_interval_s,
         )
         """Evaluated from `alerts.start()` on, which the process calls."""
+        self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()

@@ -56,8 +56,10 @@ DEFAULTS = {
     "new_user_plan": "enterprise",
     "plans": json.dumps({"enterprise": {"limits": NO_LIMIT, "max_concurrent": 1000}}),
     "address_limits": NO_LIMIT,
+    "access_token_minutes": 1440,
 }
-"""Of started processes: the first admin, whose key tests and benchmarks send, is held to no limits."""
+"""Of started processes: the first admin, whose key tests and benchmarks send, is held to no limits. Many browsers share
+their cookies, and none of them may renew the session: the others would then hold a refresh token that was used."""
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 
 from core.access.addresses import network_of
 from core.access.windows import Window, Windows
@@ -16,6 +16,7 @@ from core.config import Settings
 from core.errors import InvalidCredentialsError, RateLimitedError
 
 WINDOW_MINUTES = 15
+MAILS_PER_HOUR = 3
 
 
 class SignInGuard:
@@ -84,8 +85,7 @@ class SignInGuard:
         return [self._account(email), _guesses(self._per_address, address)]
 
     def _account(self, email: str) -> Window:
-        digest = hashlib.sha256(email.strip().lower().encode()).hexdigest()  # no addresses in Redis
-        return Window(self._per_account, "account", digest)
+        return Window(self._per_account, "account", _digest(email))
 
 
 class KeyGuard:
@@ -106,6 +106,19 @@ class KeyGuard:
         self._windows.take([_guesses(self._per_address, address)])
 
 
+class MailGuard:
+    """Links that strangers ask for by mail: a few an hour to one address, or anybody could fill somebody's mailbox."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._per_account = RateLimitItemPerHour(MAILS_PER_HOUR)
+
+    def takes(self, email: str) -> bool:
+        """Whether one more may go to this address; counted if so."""
+        is_counted, _ = self._windows.take([Window(self._per_account, "mail", _digest(email))])
+        return is_counted
+
+
 def _guesses(item: RateLimitItemPerMinute, address: str) -> Window:
     return Window(item, "guesses", network_of(address))
 
@@ -115,3 +128,8 @@ def _too_many(window: Window, retry_after_s: int) -> RateLimitedError:
     attempts = "1 attempt" if n_attempts == 1 else f"{n_attempts:,} attempts"
     whose = "at one account" if window.kind == "account" else "from one network address"
     return RateLimitedError(f"{attempts} {whose} within {WINDOW_MINUTES} minutes", retry_after_s)
+
+
+def _digest(email: str) -> str:
+    """No addresses in Redis."""
+    return hashlib.sha256(email.strip().lower().encode("utf-8", "replace")).hexdigest()

@@ -77,7 +77,7 @@ def _draw_form(workbench: Workbench, caller: Caller) -> None:
             key="account_key_scopes",
         )
         life = st.segmented_control("Valid for", list(LIVES), default="1 year", required=True, key="account_key_life")
-        is_wanted = st.form_submit_button("Make the key", key="account_make_key", type="primary")
+        is_wanted = st.form_submit_button("Make the key", key="account_make_key")
     if is_wanted:
         with refusals.told():
             lasts = LIVES[life]

@@ -34,7 +34,7 @@ def draw_invitation(workbench: Workbench, caller: Caller) -> None:
                 format_func=lambda role: role.value.capitalize(),
                 key="people_role",
             )
-            is_wanted = st.form_submit_button("Make the invitation", key="people_invite_send", type="primary")
+            is_wanted = st.form_submit_button("Make the invitation", key="people_invite_send")
         if is_wanted:
             with refusals.told():
                 token = workbench.access.invite(email=email, role=role, by=caller)
@@ -43,10 +43,10 @@ def draw_invitation(workbench: Workbench, caller: Caller) -> None:
 
 
 def _hand_over(workbench: Workbench, kind: LinkKind, email: str, token: str) -> None:
+    address = link_address(workbench.settings, kind, token, port=st.get_option("server.port"))
+    st.session_state[LINK] = (email, address)  # first: a link whose mail fails can be handed over
     if workbench.mail_link is not None:
         workbench.mail_link(kind, email, token)
-    address = link_address(workbench.settings, kind, token, port=st.get_option("server.port"))
-    st.session_state[LINK] = (email, address)
     st.rerun()
 
 

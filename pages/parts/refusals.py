@@ -13,6 +13,7 @@ from core.errors import (
     BusyError,
     EncoderMissingError,
     ForbiddenError,
+    MailError,
     ModelError,
     NotSignedInError,
     RequestError,
@@ -28,7 +29,7 @@ def show(error: TelepathyError) -> None:
     """Say what is wrong, in the error's own sentence, and offer the next step."""
     if isinstance(error, NotSignedInError):
         st.info("You are signed out.", icon=":material/logout:")
-        st.link_button("Sign in", "/sign-in", key="navigation_sign_in", type="primary")
+        st.link_button("Sign in", "/sign-in", key="navigation_sign_in")
     elif isinstance(error, ForbiddenError):
         st.warning(str(error), icon=":material/lock:")
     elif isinstance(error, UnknownPredictionError):
@@ -63,7 +64,7 @@ def told() -> Iterator[None]:
     """Say in its place what of an account, a key or a form was refused, and go on with the page."""
     try:
         yield
-    except (AccessError, RequestError) as error:
+    except (AccessError, RequestError, MailError) as error:
         st.error(str(error), icon=":material/error:")
 
 

@@ -7,8 +7,9 @@ export default function ({ data }) {
     return;
   }
   const CLOCK = "telepathy_renewed_at";
+  if (localStorage.getItem(CLOCK) === null) localStorage.setItem(CLOCK, String(Date.now()));  // just signed in
   const renew = async () => {
-    if (Date.now() - Number(localStorage.getItem(CLOCK) ?? 0) < data.everyMs) return;
+    if (Date.now() - Number(localStorage.getItem(CLOCK)) < data.everyMs) return;
     localStorage.setItem(CLOCK, String(Date.now()));
     try {
       const answer = await fetch("/api/v1/auth/refresh", { method: "POST", credentials: "same-origin" });

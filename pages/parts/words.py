@@ -169,7 +169,7 @@ def plain(text: str) -> str:
     >>> plain("a*b*")
     'a\\\\*b\\\\*'
     """
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=@])", r"\\\1", " ".join(text.split()))
 
 
 def browser(user_agent: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 
 from api.application import create_api
@@ -14,6 +15,7 @@ from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.guards import SignInGuard
 from core.access.windows import Windows
 from core.domain import LinkKind, Role
+from core.errors import MailError
 from tests.callers import PASSWORD, make_user
 from tests.integration.api.test_auth import ELSEWHERE
 from tests.problems import refused
@@ -254,6 +256,26 @@ def test_forgotten_password_is_answered_alike_for_all(browser, workbench, user):
     [(kind, email, token)] = mailed
     assert (kind, email) == (LinkKind.PASSWORD_RESET, "ada@example.org")
     assert workbench.access.peek_link(token) is LinkKind.PASSWORD_RESET
+
+
+def test_nobody_fills_a_mailbox_by_asking_again(browser, workbench, user):
+    mailed = []
+    workbench.mail_link = lambda kind, email, token: mailed.append(email)
+    for _ in range(6):
+        assert browser.post("/forgot", data={"email": "ada@example.org"}, headers=HERE).status_code == 200
+    assert mailed == ["ada@example.org"] * 3
+
+
+def test_mail_that_fails_is_answered_alike_and_logged(browser, workbench, user):
+    def fail(*_: object) -> None:
+        raise MailError("the server is away")
+
+    workbench.mail_link = fail
+    with structlog.testing.capture_logs() as logged:
+        answer = browser.post("/forgot", data={"email": "ada@example.org"}, headers=HERE)
+    assert answer.status_code == 200
+    warned = [entry["event"] for entry in logged if entry["log_level"] == "warning"]
+    assert warned == ["a link to a new password was not mailed"]
 
 
 def test_without_a_mail_server_an_admin_is_named(browser):
