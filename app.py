@@ -13,18 +13,18 @@ from types import FrameType
 from typing import NoReturn
 
 import streamlit as st
-import structlog
 import uvicorn
 
 from api.application import create_api, routes_of
 from api.middleware import READ_OUT_S
 from core.config import settings_of_this_machine
+from core.crash_reports import end_reports, report, report_crashes
 from core.errors import TelepathyError
+from core.logs import log_to_stderr
 from core.workbench import current_workbench, open_workbench, set_current_workbench
 
 DRAIN_GRACE_S = 0.3
 """Between the signal and the end of listening: what the kernel already holds of requests is still read and refused."""
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 draining = threading.Event()
 api = create_api(current_workbench, is_draining=draining.is_set)
@@ -35,7 +35,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open the workbench before the first request; drain and close it after the last."""
     try:
         settings = settings_of_this_machine()
-        log_to_stderr(settings.log_level)
+        is_reporting = report_crashes(settings)
+        log_to_stderr(settings.log_level, report=report if is_reporting else None)
         workbench = await asyncio.to_thread(open_workbench, settings)
     except TelepathyError as error:
         refuse_to_start(error)
@@ -50,6 +51,8 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
             await asyncio.wait(api.state.open_requests, timeout=2 * READ_OUT_S)
         # It stays the current one: a page that still runs finds it closed rather than opening another.
         await asyncio.to_thread(workbench.close)
+        if is_reporting:
+            await asyncio.to_thread(end_reports)
 
 
 def refuse_to_start(error: TelepathyError) -> NoReturn:
@@ -80,25 +83,6 @@ def drain_when_told_to_stop(deadline_s: float) -> None:
                 threading.Timer(DRAIN_GRACE_S, stop_server, (number, frame)).start()
 
         signal.signal(number, drain)
-
-
-def log_to_stderr(level: str) -> None:
-    """Structured lines: readable on a terminal, JSON for machines. Neither shows the variables behind a traceback."""
-    if sys.stderr.isatty():
-        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *renderers,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 app = st.App("pages/navigation.py", routes=routes_of(api), lifespan=lifespan)

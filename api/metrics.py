@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -98,6 +99,12 @@ class Metrics:
         self._deliveries_waiting = Gauge(
             "telepathy_deliveries_waiting", "Mails and webhooks on their way.", registry=registry
         )
+        self._usage_waiting = Gauge(
+            "telepathy_usage_lines_waiting", "Lines of the usage ledger noted and not yet written.", registry=registry
+        )
+        self._usage_lost = Gauge(
+            "telepathy_usage_lines_lost", "Lines of the usage ledger that could not be kept.", registry=registry
+        )
         self._disk_share = Gauge(
             "telepathy_disk_share", "Share of the disk of `data_dir` in use, 0 to 1.", registry=registry
         )
@@ -140,16 +147,17 @@ class Metrics:
 
     def render(self, workbench: Workbench | None) -> bytes:
         """All metrics in Prometheus' text format; what only the workbench knows is NaN without it."""
-        if workbench is None:
-            for gauge in (self._queue_depth, self._queue_limit, self._deliveries_waiting, self._disk_share):
-                gauge.set(math.nan)
-            self._tell_alerts(None)
-        else:
-            self._queue_depth.set(workbench.executor.n_waiting)
-            self._queue_limit.set(workbench.executor.n_queue)
-            self._deliveries_waiting.set(workbench.outbox.n_waiting)
-            self._disk_share.set(_disk_share_of(workbench))
-            self._tell_alerts(workbench)
+        told: dict[Gauge, Callable[[Workbench], float]] = {
+            self._queue_depth: lambda known: known.executor.n_waiting,
+            self._queue_limit: lambda known: known.executor.n_queue,
+            self._deliveries_waiting: lambda known: known.outbox.n_waiting,
+            self._usage_waiting: lambda known: known.usage.n_waiting,
+            self._usage_lost: lambda known: known.usage.n_lost,
+            self._disk_share: _disk_share_of,
+        }
+        for gauge, tell in told.items():
+            gauge.set(math.nan if workbench is None else tell(workbench))
+        self._tell_alerts(workbench)
         return generate_latest(self._registry)
 
     def _tell_alerts(self, workbench: Workbench | None) -> None:

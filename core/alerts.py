@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from core.config import Settings
-from core.domain import NOBODY, Alert, MonthUsage, Reader, User
+from core.domain import PROCESS, Alert, MonthUsage, User
 from core.errors import InvalidSettingError, MailError, TelepathyError
 from core.machine import disk_share, host_name, memory_share
 from core.mail import Mailer, require_address
@@ -38,7 +38,6 @@ ITSELF = "telepathy"
 """Who closes an alert whose measurement is back."""
 WINDOW = timedelta(minutes=15)
 """Of requests that latency and errors are measured on."""
-PROCESS = Reader(user_id=NOBODY, sees_everything=True)
 N_NEWER, N_OLDER = 50, 200
 """Corrected samples whose accuracy is compared with that of those before."""
 

@@ -121,8 +121,8 @@ class Settings:
     encrypt_recordings: bool = False
     """Whether new recordings are encrypted with the first of `secret_keys` before they are written."""
     smtp_url: str = dataclasses.field(default="", repr=False)
-    """Mail server, such as `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://host:465`; empty
-    means that admins hand over one-time links themselves."""
+    """Mail server, such as `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://host:465`; `?ca=FILE`
+    names a certificate authority of one's own. Empty means that admins hand over one-time links themselves."""
     mail_from: str = "telepathy@localhost"
     """Sender of mails."""
     usage_address: str = "truncated"

@@ -96,6 +96,12 @@ class UsageLedger:
         with self._changed:
             return self._n_lost
 
+    @property
+    def n_waiting(self) -> int:
+        """Lines noted and not yet written."""
+        with self._changed:
+            return self._n_noted - self._n_settled
+
     def note(self, *events: UsageEvent) -> None:
         """Have `events` written soon. Takes some microseconds, waits for nothing and never raises.
 

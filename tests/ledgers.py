@@ -8,6 +8,8 @@ from core.domain import UsageEvent
 class RememberedUsage:
     """Takes the place of `core.usage.UsageLedger` where no store is."""
 
+    n_waiting = n_lost = 0
+
     def __init__(self) -> None:
         self.events: list[UsageEvent] = []
 

@@ -60,15 +60,17 @@ def start(data_dir: Path, *, port: int, log: Path, settings: dict[str, object]) 
 
 
 @contextmanager
-def running_app(data_dir: Path, *, deadline_s: float = 120.0, **settings: object) -> Iterator[RunningApp]:
-    """The process, from ready to killed at the latest at the end of the context."""
+def running_app(
+    data_dir: Path, *, deadline_s: float = 120.0, is_awaited_at: str = "/readyz", **settings: object
+) -> Iterator[RunningApp]:
+    """The process, from ready to killed at the latest at the end of the context; ready is 200 at `is_awaited_at`."""
     data_dir.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), data_dir / "process.log"
     url = f"http://127.0.0.1:{port}"
     started = time.monotonic()
     process = start(data_dir, port=port, log=log, settings=settings)
     try:
-        while not _is_ready(url):
+        while not _is_ready(url + is_awaited_at):
             waited_s = time.monotonic() - started
             if process.poll() is not None or waited_s > deadline_s:
                 raise RuntimeError(f"not ready after {waited_s:.1f} s (exit {process.poll()}):\n{log.read_text()}")
@@ -81,6 +83,6 @@ def running_app(data_dir: Path, *, deadline_s: float = 120.0, **settings: object
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+        return httpx2.get(url, timeout=5).status_code == 200
     except httpx2.TransportError:
         return False

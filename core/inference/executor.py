@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
 import threading
@@ -63,7 +64,9 @@ class InferenceExecutor:
             if self._n_waiting + self._n_running >= self.n_workers + self.n_queue:
                 raise BusyError(self._n_waiting, self._retry_after_s())
             self._n_waiting += 1
-            future = self._threads.submit(self._run, functools.partial(function, *args, **kwargs))
+            # What it writes to the log carries the id of the request that it is for.
+            job = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+            future = self._threads.submit(self._run, job)
         future.add_done_callback(self._forget_when_cancelled)
         return future
 

@@ -58,6 +58,9 @@ ARROWS = {
     "core.access_mails": {"core.mail"},
     "core.webhooks": {"core.errors"},
     "core.machine": set(),
+    "core.redaction": set(),
+    "core.logs": {"core.redaction"},
+    "core.crash_reports": {"core.__version__", "core.config", "core.redaction"},
     "core.alerts": {
         "core.domain",
         "core.errors",

@@ -10,7 +10,11 @@ import pytest
 
 from core.config import REPOSITORY
 
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "deploy" / "README.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
 COMMANDED = [*DOCUMENTS, *sorted((REPOSITORY / "benchmarks").glob("*.*"))]
 """Those that name commands: the benchmarks say in their first lines how to run them."""
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")

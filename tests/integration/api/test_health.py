@@ -147,6 +147,7 @@ def test_what_operators_watch_is_told(client, workbench):
     assert 0 < of(found, "telepathy_disk_share") <= 1
     assert of(found, "telepathy_inference_queue_limit") == workbench.settings.inference_queue
     assert found["telepathy_deliveries_waiting", frozenset()] == 0
+    assert found["telepathy_usage_lines_lost", frozenset()] == 0
     assert found["telepathy_alerts_open", frozenset({("rule", "latency")})] == 0
 
 
@@ -174,6 +175,11 @@ def test_store_that_does_not_answer_hides_the_alerts_and_nothing_else(client, wo
     found = samples(client)
     assert math.isnan(of(found, "telepathy_alerts_open", rule="latency"))
     assert of(found, "telepathy_disk_share") > 0
+
+
+def test_lines_of_the_usage_ledger_that_wait_are_told(client, workbench, monkeypatch):
+    monkeypatch.setattr(type(workbench.usage), "n_waiting", property(lambda ledger: 7))
+    assert of(samples(client), "telepathy_usage_lines_waiting") == 7
 
 
 def test_refusals_are_counted_by_code(client, settings, workbench):
