@@ -169,13 +169,14 @@ def usage_page(store: Store, mine: Reader, user_id: UUID, month_start: datetime,
 
 
 def answering(ask: Callable[[], object]) -> str:
-    """The median and the longest wall time of some runs, the first one included."""
-    wall = []
+    """The median wall and CPU time of some runs, the first one included; PostgreSQL's own CPU time is not in it."""
+    wall, cpu = [], []
     for _ in range(N_RUNS):
-        started = time.perf_counter()
+        wall_started, cpu_started = time.perf_counter(), time.process_time()
         ask()
-        wall.append((time.perf_counter() - started) * 1e3)
-    return f"{statistics.median(wall):.0f} ({max(wall):.0f}) ms"
+        wall.append((time.perf_counter() - wall_started) * 1e3)
+        cpu.append((time.process_time() - cpu_started) * 1e3)
+    return f"{statistics.median(wall):.0f} ({statistics.median(cpu):.0f}) ms"
 
 
 def measure(backend: str, sizes: list[int], folder: Path) -> Table:
@@ -195,7 +196,7 @@ def measure(backend: str, sizes: list[int], folder: Path) -> Table:
     table = Table(
         "lines in the ledger",
         *(f"{size:,}" for size in sizes),
-        title=f"{backend}: median (longest) wall time",
+        title=f"{backend}: median wall time (CPU time of this process)",
         box=box.MARKDOWN,
     )
     for name in columns[0]:

@@ -6,11 +6,12 @@ from concurrent.futures import Future
 
 import pytest
 
-from core.domain import Source
+from core.domain import NOBODY, Source
 from core.errors import BusyError, SilentAudioError, StoreError
 from core.inbox import receive
 from pages.parts import session
 from pages.parts.session import Inbox
+from tests.ledgers import RememberedUsage
 
 
 class Executor:
@@ -32,6 +33,7 @@ class Executor:
 class Workbench:
     def __init__(self, *outcomes: Exception) -> None:
         self.executor = Executor(*outcomes)
+        self.usage = RememberedUsage()
 
     def analyse(self) -> None:
         raise AssertionError("the executor answers in this test")
@@ -42,7 +44,7 @@ def upload(name: str):
 
 
 def work(inbox: Inbox, workbench: Workbench) -> None:
-    inbox.work(workbench, lambda share, doing: None)
+    inbox.work(workbench, lambda share, doing: None, owner=NOBODY)
 
 
 def test_there_is_work_until_what_was_taken_in_has_its_outcome():
