@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
+from api.limits import address_of
 from core.errors import TelepathyError
 from core.identifiers import new_id
 from core.usage import WEBSOCKET, Call, Use, events_of
@@ -70,16 +71,18 @@ def noting_stream(websocket: WebSocket) -> Iterator[Listening]:
 def _note(
     connection: HTTPConnection, method: str, route: str, *, began_at: datetime, status: int, duration_s: float
 ) -> None:
+    try:
+        workbench = cast(Workbench, connection.app.state.get_workbench())
+    except TelepathyError:
+        return  # it could not even be opened
     state = connection.scope["state"]
     call = Call(
         route=route,
         method=method,
         caller=state.get("caller"),
         request_id=state.setdefault("request_id", new_id().hex),
-        address=connection.client.host if connection.client is not None else "",
+        address=address_of(connection, workbench.settings),
     )
     events = events_of(call, usage_of(connection.scope), began_at=began_at, status=status, duration_ms=duration_s * 1e3)
-    with contextlib.suppress(TelepathyError):  # the workbench could not even be opened
-        workbench = cast(Workbench, connection.app.state.get_workbench())
-        workbench.usage.note(*events)
-        workbench.count_audio(call.caller, usage_of(connection.scope))
+    workbench.usage.note(*events)
+    workbench.count_audio(call.caller, usage_of(connection.scope))
