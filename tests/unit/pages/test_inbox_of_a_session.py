@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from uuid import UUID
 
 import pytest
 
@@ -42,7 +43,7 @@ def upload(name: str):
 
 
 def work(inbox: Inbox, workbench: Workbench) -> None:
-    inbox.work(workbench, lambda share, doing: None)
+    inbox.work(workbench, lambda share, doing: None, owner=UUID(int=7))
 
 
 def test_there_is_work_until_what_was_taken_in_has_its_outcome():
