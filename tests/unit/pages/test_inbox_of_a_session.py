@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from uuid import UUID
 
 import pytest
 
-from core.domain import NOBODY, Source
+from core.domain import Source
 from core.errors import BusyError, SilentAudioError, StoreError
 from core.inbox import receive
 from pages.parts import session
@@ -44,7 +45,7 @@ def upload(name: str):
 
 
 def work(inbox: Inbox, workbench: Workbench) -> None:
-    inbox.work(workbench, lambda share, doing: None, owner=NOBODY)
+    inbox.work(workbench, lambda share, doing: None, owner=UUID(int=7))
 
 
 def test_there_is_work_until_what_was_taken_in_has_its_outcome():
