@@ -87,21 +87,20 @@ OWN = (
 def render() -> None:
     frame.begin()
     try:
-        caller = session.caller()
+        open_page()
     except TelepathyError as error:
         refusals.show(error)
         if isinstance(error, NotSignedInError):
             frame.leave()
-        return
+
+
+def open_page() -> None:
+    caller = session.caller()
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
-    page = st.navigation(
-        {"": pages_of(WORK, caller.user.role), name_in_menu(caller): pages_of(OWN, caller.user.role)}, position="top"
-    )
-    try:
-        page.run()
-    except TelepathyError as error:
-        refusals.show(error)
+    role = caller.user.role
+    page = st.navigation({"": pages_of(WORK, role), name_in_menu(caller): pages_of(OWN, role)}, position="top")
+    page.run()
 
 
 def pages_of(entries: tuple[Entry, ...], role: Role) -> list[st.Page]:
