@@ -23,7 +23,7 @@ def render() -> None:
         with session.progress() as tell:
             # Emptied at once: a run that goes on for long would leave "Nothing handed in yet" standing below.
             place = st.empty() if inbox.has_work else st
-            inbox.work(workbench, tell, owner=session.owner())
+            inbox.work(workbench, tell, owner=session.owner(), begin_call=lambda: session.call("/"))
         with place.container():
             answers(workbench, inbox)
     if inbox.outcomes:

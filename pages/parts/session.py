@@ -153,8 +153,15 @@ class Inbox:
         """Whether something that was taken in has not been analysed."""
         return bool(self._waiting or self._pending)
 
-    def work(self, workbench: Workbench, progress: Callable[[float, str], None], *, owner: UUID) -> None:
-        """Analyse what was taken in, a few at a time, and wait for it."""
+    def work(
+        self,
+        workbench: Workbench,
+        progress: Callable[[float, str], None],
+        *,
+        owner: UUID,
+        begin_call: Callable[[], Call],
+    ) -> None:
+        """Analyse what was taken in, a few at a time, and wait for it; `begin_call` says for the ledger who asks."""
         if not self.has_work:
             return
         n_before, n_todo = len(self.outcomes), len(self._waiting) + len(self._pending)
@@ -164,7 +171,7 @@ class Inbox:
                 self._pending[sha256] = Pending(
                     workbench,
                     self._waiting.pop(sha256),
-                    call=call("/"),
+                    call=begin_call(),
                     owner=owner,
                     project_id=self.project_id,
                 )

@@ -10,6 +10,7 @@ import pytest
 from core.domain import Source
 from core.errors import BusyError, SilentAudioError, StoreError
 from core.inbox import receive
+from core.usage import PAGE, Call
 from pages.parts import session
 from pages.parts.session import Inbox
 from tests.ledgers import RememberedUsage
@@ -45,7 +46,8 @@ def upload(name: str):
 
 
 def work(inbox: Inbox, workbench: Workbench) -> None:
-    inbox.work(workbench, lambda share, doing: None, owner=UUID(int=7))
+    call = Call(route="/", method=PAGE, caller=None, request_id="r", address="")
+    inbox.work(workbench, lambda share, doing: None, owner=UUID(int=7), begin_call=lambda: call)
 
 
 def test_there_is_work_until_what_was_taken_in_has_its_outcome():

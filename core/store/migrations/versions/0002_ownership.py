@@ -69,14 +69,8 @@ def upgrade() -> None:
         sa.Column("duration_s", sa.Double, nullable=False),
         sa.Column("latency_ms", sa.Double, nullable=False),
     )
-    op.execute(
-        f"INSERT INTO recordings (id, owner_id, {RECORDING_COLUMNS}) "  # noqa: S608 - names written above
-        f"SELECT id, CAST('{NOBODY}' AS UUID), {RECORDING_COLUMNS} FROM recordings_before"
-    )
-    op.execute(
-        f"INSERT INTO predictions (id, recording_id, owner_id, {PREDICTION_COLUMNS}) "  # noqa: S608 - names written above
-        f"SELECT id, recording_id, CAST('{NOBODY}' AS UUID), {PREDICTION_COLUMNS} FROM predictions_before"
-    )
+    _move_back("recordings", ["id", *RECORDING_COLUMNS.split(", ")])
+    _move_back("predictions", ["id", "recording_id", *PREDICTION_COLUMNS.split(", ")])
     op.drop_table("predictions_before")
     op.drop_table("recordings_before")
     op.create_table(
@@ -95,3 +89,11 @@ def upgrade() -> None:
         op.create_index("ix_recordings_project_id", "recordings", ["project_id", "created_at"])
         op.create_index("ix_recordings_sha256", "recordings", ["sha256"])
         op.create_index("ix_training_uses_recording_id", "training_uses", ["recording_id"])
+
+
+def _move_back(name: str, columns: list[str]) -> None:
+    """Copy what stood aside into the new table, as nobody's."""
+    before = sa.table(f"{name}_before", *(sa.column(column) for column in columns))
+    after = sa.table(name, *(sa.column(column) for column in [*columns, "owner_id"]))
+    moved = sa.select(*before.columns, sa.cast(sa.literal(NOBODY), sa.Uuid))
+    op.execute(after.insert().from_select([*columns, "owner_id"], moved))
