@@ -421,6 +421,10 @@ class Workbench:
             yield use
         self.count_audio(call.caller, use)
 
+    def require_quota(self, call: UsageCall) -> None:
+        """Raise QuotaExceededError where who calls has nothing left this month. Nothing is counted."""
+        self.limits.require_quota(call_of(call.caller, self.settings, address=call.address, costs_inference=True))
+
     def count_audio(self, caller: Caller | None, use: Use) -> None:
         """Count what `caller` has just had on their month's quota, until the ledger tells of it."""
         if caller is not None:

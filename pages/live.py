@@ -39,6 +39,7 @@ def render() -> None:
     if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
         if is_refused and chosen == AUTOMATIC:
             st.info("WebSockets do not get through here, so the sound travels by WebRTC.")
+        workbench.require_quota(session.call("/live"))
         keep_sound(workbench, telephone.call(workbench, key="live"))
     else:
         keep_stream(*stage.listen(recording_name=recording_name(), key="live_stage"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
+import structlog
 
 from core.access.roles import may_open
 from core.domain import Caller, Role
 from core.errors import NotSignedInError, TelepathyError
+from core.identifiers import new_id
 from pages.parts import frame, refusals, session
 
 
@@ -87,7 +89,8 @@ OWN = (
 def render() -> None:
     frame.begin()
     try:
-        open_page()
+        with structlog.contextvars.bound_contextvars(request_id=new_id().hex):
+            open_page()
     except TelepathyError as error:
         refusals.show(error)
         if isinstance(error, NotSignedInError):

@@ -17,10 +17,12 @@ ANY_KEY = {"X-API-Key": "tel_live_anything"}
 """What a `FakeAccess` takes for an admin's key."""
 
 
-def make_user(workbench: Workbench, role: Role = Role.ANALYST, *, email: str | None = None) -> User:
-    """An account with the password `PASSWORD`, which has agreed to recordings outside projects."""
+def make_user(
+    workbench: Workbench, role: Role = Role.ANALYST, *, email: str | None = None, password: str | None = PASSWORD
+) -> User:
+    """An account with a password, or without, which has agreed to recordings outside projects."""
     email = email or f"{role.value}-{new_id().hex[-8:]}@example.org"
-    user = workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None, password=PASSWORD)
+    user = workbench.access.create_user(email, f"Test {role.value}", role, "enterprise", by=None, password=password)
     workbench.projects.agree(user.id, None)
     return user
 
@@ -29,7 +31,7 @@ def key_header(
     workbench: Workbench, *, role: Role = Role.ADMIN, scopes: Iterable[Scope] = tuple(Scope), user: User | None = None
 ) -> dict[str, str]:
     """The header with a key of somebody new in `role`, or of `user`."""
-    owner = user or make_user(workbench, role)
+    owner = user or make_user(workbench, role, password=None)  # a hash would cost every test 0.2 s
     _, key = workbench.access.create_key(owner.id, "tests", frozenset(scopes), by=None)
     return {"X-API-Key": key}
 
