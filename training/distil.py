@@ -29,7 +29,14 @@ from training import augment
 from training.cache import LayerCache, Recordings, ahead, batches, padded_log_mels
 from training.progress import Progress
 from training.whisper import Encoder, frame_mask
-from training.whitening import clip_whitening, frame_whitening, whitened_clip_error, whitened_frame_error
+from training.whitening import (
+    CLIP_FLOOR,
+    FRAME_FLOOR,
+    clip_whitening,
+    frame_whitening,
+    whitened_clip_error,
+    whitened_frame_error,
+)
 
 _log = structlog.get_logger("training")
 
@@ -46,6 +53,8 @@ class Phase:
     is_whitened: bool = False
     """Whether every direction of the teacher's layers counts alike, and so does every direction of their mean and
     deviation over each clip; else every channel does."""
+    whitening_floors: tuple[float, float] = (FRAME_FLOOR, CLIP_FLOOR)
+    """Of frames and of clips: share of the mean variance that is added to every direction's."""
     seed: int = 0
 
 
@@ -87,7 +96,11 @@ def distil_together(
     """Train the whole of `student` on disturbed recordings towards the teacher's layers of the clean ones."""
     n_layers = student.n_blocks + 1
     error_of = _frame_errors(targets, indices, n_layers=n_layers, differences=False, phase=phase)
-    clips = [clip_whitening(targets, indices, layer=layer) for layer in range(1, n_layers)] if phase.is_whitened else []
+    clips = (
+        [clip_whitening(targets, indices, layer=layer, floor=phase.whitening_floors[1]) for layer in range(1, n_layers)]
+        if phase.is_whitened
+        else []
+    )
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
@@ -266,7 +279,13 @@ def _frame_errors(
         return [
             partial(
                 whitened_frame_error,
-                whitening=frame_whitening(targets, indices, layer=layer, are_differences=differences and layer > 0),
+                whitening=frame_whitening(
+                    targets,
+                    indices,
+                    layer=layer,
+                    are_differences=differences and layer > 0,
+                    floor=phase.whitening_floors[0],
+                ),
             )
             for layer in range(n_layers)
         ]

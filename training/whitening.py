@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from training.cache import LayerCache
 from training.heads import pool
 
-FLOOR = 3e-3
+FRAME_FLOOR, CLIP_FLOOR = 3e-3, 3e-2
 """Added to every direction's variance, as a share of the mean variance: below it lies what float16 rounds off, and what
-too few recordings cannot tell from nothing."""
+too few recordings cannot tell from nothing. The larger, the more what is loud counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Whitening:
         return whitened
 
 
-def fit_whitening(features: NDArray[np.float32], *, floor: float = FLOOR) -> Whitening:
+def fit_whitening(features: NDArray[np.float32], *, floor: float = FRAME_FLOOR) -> Whitening:
     """The whitening of `features` (n, n_dims), from training recordings only.
 
     Parameters
@@ -73,22 +73,30 @@ def fit_whitening(features: NDArray[np.float32], *, floor: float = FLOOR) -> Whi
 
 
 def frame_whitening(
-    targets: LayerCache, indices: NDArray[np.int64], *, layer: int, are_differences: bool = False, n_clips: int = 300
+    targets: LayerCache,
+    indices: NDArray[np.int64],
+    *,
+    layer: int,
+    are_differences: bool = False,
+    floor: float = FRAME_FLOOR,
+    n_clips: int = 300,
 ) -> Whitening:
     """Whitening of the frames of one layer, or of what it adds to the layer before, from `n_clips` of `indices`."""
     frames = [_clip(targets, index, layer=layer) for index in _drawn(indices, n_clips)]
     if are_differences:
         before = [_clip(targets, index, layer=layer - 1) for index in _drawn(indices, n_clips)]
         frames = [after - earlier for after, earlier in zip(frames, before, strict=True)]
-    return fit_whitening(np.concatenate(frames))
+    return fit_whitening(np.concatenate(frames), floor=floor)
 
 
-def clip_whitening(targets: LayerCache, indices: NDArray[np.int64], *, layer: int, n_clips: int = 3_000) -> Whitening:
+def clip_whitening(
+    targets: LayerCache, indices: NDArray[np.int64], *, layer: int, floor: float = CLIP_FLOOR, n_clips: int = 3_000
+) -> Whitening:
     """Whitening of one layer's mean and deviation over time, (2 * width,) a clip, from `n_clips` of `indices`."""
     chosen = _drawn(indices, n_clips)
     clips = (_clip(targets, index, layer=layer) for index in chosen)
     pooled = [np.concatenate([clip.mean(axis=0), np.sqrt(np.maximum(clip.var(axis=0), 1e-8))]) for clip in clips]
-    return fit_whitening(np.stack(pooled), floor=10 * FLOOR)
+    return fit_whitening(np.stack(pooled), floor=floor)
 
 
 def whitened_frame_error(output: tf.Tensor, target: tf.Tensor, mask: tf.Tensor, *, whitening: Whitening) -> tf.Tensor:

@@ -110,3 +110,11 @@ def test_clip_error_is_that_of_the_pooled_layers(targets: LayerCache) -> None:
     assert float(error) == pytest.approx(float(expected), rel=1e-3)
     same = whitened_clip_error(tf.constant(target), tf.constant(target), tf.constant(mask), whitening=whitening)
     assert float(same) == 0
+
+
+def test_a_larger_floor_leaves_more_to_the_loud_directions(targets: LayerCache) -> None:
+    chosen = np.arange(40)
+    for fit in (frame_whitening, clip_whitening):
+        gains = [np.linalg.norm(fit(targets, chosen, layer=1, floor=floor).axes, axis=0) for floor in (0.0, 1.0)]
+        ratios = [gain.max() / gain.min() for gain in gains]
+        assert ratios[1] < 0.7 * ratios[0]
