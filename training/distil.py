@@ -1,5 +1,7 @@
 """Distillation: a student from random weights learns what the layers of a teacher compute, without labels.
 
+Its errors are measured in whitened coordinates (`training.whitening`), or channel by channel.
+
 First side by side: every part of the student (stem, each block) learns the teacher's output of that part from the
 teacher's input of that part, so that all of them learn at once from the first step. Then together: the parts are
 chained and hear disturbed recordings (noise, babble, rooms, telephone), while the targets stay those of the clean ones.
@@ -12,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -26,6 +29,14 @@ from training import augment
 from training.cache import LayerCache, Recordings, ahead, batches, padded_log_mels
 from training.progress import Progress
 from training.whisper import Encoder, frame_mask
+from training.whitening import (
+    CLIP_FLOOR,
+    FRAME_FLOOR,
+    clip_whitening,
+    frame_whitening,
+    whitened_clip_error,
+    whitened_frame_error,
+)
 
 _log = structlog.get_logger("training")
 
@@ -39,6 +50,11 @@ class Phase:
     frames_per_batch: int = 1_500
     disturbed_share: float = 0.0
     """Share of recordings that are disturbed before the student hears them."""
+    is_whitened: bool = False
+    """Whether every direction of the teacher's layers counts alike, and so does every direction of their mean and
+    deviation over each clip; else every channel does."""
+    whitening_floors: tuple[float, float] = (FRAME_FLOOR, CLIP_FLOOR)
+    """Of frames and of clips: share of the mean variance that is added to every direction's."""
     seed: int = 0
 
 
@@ -56,14 +72,13 @@ def distil_side_by_side(
     The error of a block is that of what it adds to its input, measured in standard deviations of what the teacher
     adds, channel by channel: the residual itself is no achievement.
     """
-    scales = _standard_deviations(targets, indices, n_layers=student.n_blocks + 1, differences=True)
+    error_of = _frame_errors(targets, indices, n_layers=student.n_blocks + 1, differences=True, phase=phase)
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
-        losses = [_scaled_error(student.stem(mels, mel_mask), layers[0], scales[0], mask)]
+        losses = [error_of[0](student.stem(mels, mel_mask), layers[0], mask)]
         for number, block in enumerate(student.blocks, start=1):
-            output = block(layers[number - 1], mask)
-            losses.append(_scaled_error(output, layers[number], scales[number], mask))
+            losses.append(error_of[number](block(layers[number - 1], mask), layers[number], mask))
         return losses
 
     _train(student, recordings, targets, indices, loss_of=loss_of, phase=phase, folder=folder, name="side_by_side")
@@ -79,15 +94,23 @@ def distil_together(
     folder: Path,
 ) -> None:
     """Train the whole of `student` on disturbed recordings towards the teacher's layers of the clean ones."""
-    scales = _standard_deviations(targets, indices, n_layers=student.n_blocks + 1, differences=False)
+    n_layers = student.n_blocks + 1
+    error_of = _frame_errors(targets, indices, n_layers=n_layers, differences=False, phase=phase)
+    clips = (
+        [clip_whitening(targets, indices, layer=layer, floor=phase.whitening_floors[1]) for layer in range(1, n_layers)]
+        if phase.is_whitened
+        else []
+    )
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
         outputs = student(mels, mel_mask)
-        return [
-            _scaled_error(output, target, scale, mask)
-            for output, target, scale in zip(outputs, layers, scales, strict=True)
+        frames = [error(*pair, mask) for error, *pair in zip(error_of, outputs, layers, strict=True)]
+        of_clips = [
+            whitened_clip_error(output, target, mask, whitening=whitening)
+            for output, target, whitening in zip(outputs[1:], layers[1:], clips, strict=False)
         ]
+        return [*frames, *of_clips]
 
     _train(student, recordings, targets, indices, loss_of=loss_of, phase=phase, folder=folder, name="together")
 
@@ -190,19 +213,18 @@ def _train(
 
     for epoch in range(first_epoch, phase.n_epochs):
         started = time.monotonic()
-        sums, count = np.zeros(n_layers), 0
+        found = []
         label = f"{folder.name}/{name} {epoch + 1}/{phase.n_epochs}"
         with Progress(label, len(epoch_batches[epoch]), unit="steps") as progress:
             for _, (mels, mask, layers) in ahead(epoch_batches[epoch], load):
                 losses = step(tf.constant(mels), tf.constant(mask), [tf.constant(layer) for layer in layers])
-                sums += losses.numpy()
-                count += 1
+                found.append(losses.numpy())
                 progress.advance()
         checkpoint.save(epoch + 1)
         record = {
             "stage": name,
             "epoch": epoch + 1,
-            "error": [round(float(value), 4) for value in sums / count],
+            "error": [round(float(value), 4) for value in np.mean(found, axis=0)],
             "seconds": round(time.monotonic() - started, 1),
         }
         with (folder / "epochs.jsonl").open("a") as file:
@@ -219,11 +241,11 @@ class Checkpoint:
     def save(self, n_epochs_done: int) -> None:
         """Keep the variables as they are now."""
         values = {f"v{number}": variable.numpy() for number, variable in enumerate(self.variables)}
-        partial = self.path.with_name(self.path.name + ".part")
+        unfinished = self.path.with_name(self.path.name + ".part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with unfinished.open("wb") as file:
             np.savez(file, n_epochs_done=n_epochs_done, **values)
-        partial.replace(self.path)
+        unfinished.replace(self.path)
 
     def restore(self) -> int:
         """Set the variables to what was kept last; gives the number of finished epochs, 0 without a file."""
@@ -249,7 +271,29 @@ def _standard_deviations(
     return [tf.constant(layer.std(axis=0) + 1e-3) for layer in layers]
 
 
-def _scaled_error(output: tf.Tensor, target: tf.Tensor, scale: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def _frame_errors(
+    targets: LayerCache, indices: NDArray[np.int64], *, n_layers: int, differences: bool, phase: Phase
+) -> list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]]:
+    """By layer, the error of an output (n_clips, n_frames, width) against a target, over the frames of a mask."""
+    if phase.is_whitened:
+        return [
+            partial(
+                whitened_frame_error,
+                whitening=frame_whitening(
+                    targets,
+                    indices,
+                    layer=layer,
+                    are_differences=differences and layer > 0,
+                    floor=phase.whitening_floors[0],
+                ),
+            )
+            for layer in range(n_layers)
+        ]
+    scales = _standard_deviations(targets, indices, n_layers=n_layers, differences=differences)
+    return [partial(_scaled_error, scale=scale) for scale in scales]
+
+
+def _scaled_error(output: tf.Tensor, target: tf.Tensor, mask: tf.Tensor, *, scale: tf.Tensor) -> tf.Tensor:
     """Mean squared error over frames and channels in units of `scale`."""
     error = tf.square((tf.cast(output, tf.float32) - target) / scale)
     return tf.reduce_sum(tf.reduce_mean(error, axis=-1) * mask) / tf.reduce_sum(mask)

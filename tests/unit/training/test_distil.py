@@ -69,9 +69,10 @@ def test_cached_layers_are_those_of_each_recording_alone(recordings: Recordings,
     assert mask.sum() == recordings.n_frames[3]
 
 
+@pytest.mark.parametrize("is_whitened", [False, True])
 @pytest.mark.parametrize("distil", [distil_side_by_side, distil_together])
-def test_error_falls(distil, recordings: Recordings, targets: LayerCache, tmp_path: Path) -> None:
-    phase = Phase(n_epochs=6, learning_rate=3e-3, frames_per_batch=80, disturbed_share=0.3)
+def test_error_falls(distil, is_whitened: bool, recordings: Recordings, targets: LayerCache, tmp_path: Path) -> None:
+    phase = Phase(n_epochs=6, learning_rate=3e-3, frames_per_batch=80, disturbed_share=0.3, is_whitened=is_whitened)
     distil(_student(), recordings, targets, np.arange(8), phase=phase, folder=tmp_path)
     errors = _errors(tmp_path)
     assert len(errors) == 6

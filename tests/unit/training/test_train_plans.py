@@ -1,0 +1,76 @@
+"""What an encoder hears, and whose voices set the temperature, follow from the plans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.domain import Emotion
+from training.cache import Recordings
+from training.corpora import ManifestRow
+from training.splits import shared_speaker_split, speaker_independent_splits
+from training.train import ENCODERS, MODELS, EncoderPlan, Material, temperature_encoder
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    rows = tuple(
+        ManifestRow(
+            path=f"{corpus}/{speaker}-{emotion}",
+            corpus=corpus,
+            speaker=f"{corpus}-{speaker}",
+            sex="female",
+            language="en",
+            emotion=emotion,
+            intensity="",
+            statement="",
+            duration_s=1.0,
+            sha256_original=f"{corpus}{speaker}{emotion}",
+            licence="",
+        )
+        for corpus in ("RAVDESS", "nEMO")
+        for speaker in range(20)
+        for emotion in (Emotion.SAD, Emotion.HAPPY)
+    )
+    n_frames = np.full(len(rows), 2)
+    return Material(
+        recordings=Recordings(
+            rows=rows,
+            n_frames=n_frames,
+            offsets=np.concatenate([[0], np.cumsum(n_frames)]),
+            samples=np.zeros(0, np.int16),
+        ),
+        folds=speaker_independent_splits(rows),
+        shared=shared_speaker_split(rows),
+    )
+
+
+def _speakers(material: Material, paths: tuple[str, ...]) -> set[str]:
+    return {row.speaker for row in material.rows if row.path in paths}
+
+
+def test_an_encoder_of_some_folds_hears_no_speaker_of_the_others(material: Material) -> None:
+    heard = {material.rows[index].speaker for index in material.heard_by(EncoderPlan(name="x", folds=(3, 4, 5)))}
+    assert heard
+    for split in material.folds[:2]:
+        assert heard.isdisjoint(_speakers(material, split.test))
+
+
+def test_validation_speakers_stay_strangers_when_a_plan_says_so(material: Material) -> None:
+    plan = EncoderPlan(name="x", folds=(3, 4, 5), leaves_out_validation=True, share_of_nemo=1.0)
+    heard = {material.rows[index].speaker for index in material.heard_by(plan)}
+    heard_before = {
+        material.rows[index].speaker for index in material.heard_by(replace(plan, leaves_out_validation=False))
+    }
+    validation = {name for split in material.folds[:2] for name in _speakers(material, split.validation)}
+    assert heard_before & validation
+    assert heard == heard_before - validation
+
+
+def test_the_temperature_comes_from_voices_that_an_encoder_never_heard_where_there_are_any() -> None:
+    telepathy, commercial = MODELS[:2]
+    strangers = [replace(plan, leaves_out_validation=True) for plan in ENCODERS]
+    assert temperature_encoder(telepathy, strangers) == telepathy.clean_encoder
+    assert temperature_encoder(commercial, strangers) == commercial.encoder
+    heard_all = [replace(plan, leaves_out_validation=False) for plan in ENCODERS]
+    assert temperature_encoder(telepathy, heard_all) == telepathy.encoder
