@@ -83,10 +83,10 @@ def tell_set_up_link(access: Access, settings: Settings) -> None:
     token = None if access.is_set_up() else access.set_up_link()
     if token is None:
         return
-    url = settings.public_url.rstrip("/") or f"http://localhost:{st.get_option('server.port')}"
+    link = link_address(settings, LinkKind.SET_UP, token, port=st.get_option("server.port"))
     sys.stdout.write(
         "\n  Open Telepathy for the first time, signed in as its admin, by this link. "
-        f"It works once, within {settings.link_hours:g} hours:\n\n  {url}/set-up?token={token}\n\n"
+        f"It works once, within {settings.link_hours:g} hours:\n\n  {link}\n\n"
     )
     sys.stdout.flush()
 

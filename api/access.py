@@ -116,7 +116,7 @@ async def find_caller(connection: HTTPConnection) -> Caller | None:
         return None
     if connection.scope.get("method", WEBSOCKET) not in READING_METHODS:
         require_same_origin(connection)
-    return await run_in_threadpool(access_of(connection).caller_of_page, session, refresh)
+    return await run_in_threadpool(access_of(connection).caller_of_request, session, refresh)
 
 
 def _caller_of(connection: HTTPConnection, given: str, *, is_key: bool) -> Caller:

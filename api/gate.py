@@ -94,7 +94,7 @@ class Gate:
         """
         access = workbench.access
         session, refresh = session_cookies(connection)
-        caller = await run_in_threadpool(access.caller_of_page, session, refresh)
+        caller = await run_in_threadpool(access.caller_of_request, session, refresh)
         if caller is None:
             raise NotSignedInError
         if refresh is None or not _is_page(connection):

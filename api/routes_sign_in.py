@@ -43,10 +43,12 @@ from core.errors import (
     AccessError,
     InvalidCredentialsError,
     InvalidLinkError,
+    InvalidParameterError,
     MailError,
     RateLimitedError,
     RequestError,
     TelepathyError,
+    UnknownUserError,
 )
 from core.workbench import Workbench
 
@@ -262,7 +264,12 @@ async def forgot(request: Request, workbench: OpenWorkbench) -> Response:
     return response
 
 
-def _mail_reset_link(workbench: Workbench, email: str) -> None:
+def _mail_reset_link(workbench: Workbench, typed: str) -> None:
+    """To the address as the account has it: what was typed may look the same to us and be another mailbox."""
+    try:
+        email = workbench.access.user_by_email(typed).email
+    except (UnknownUserError, InvalidParameterError):
+        return
     if workbench.mail_link is None or not workbench.mail_guard.takes(email):
         return
     token = workbench.access.reset_link(email)

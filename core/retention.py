@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -22,8 +23,10 @@ INTERVAL_S = 3600.0
 _AT_ONCE = 500
 
 
-def delete_expired(workbench: Workbench, now: datetime) -> int:
+def delete_expired(workbench: Workbench, now: datetime, *, is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Delete every recording first sent longer ago than it is to be kept; returns how many. Noted in the audit log.
+
+    Asks `is_stopping` before each; the rest waits for another time then.
 
     Raises
     ------
@@ -37,10 +40,19 @@ def delete_expired(workbench: Workbench, now: datetime) -> int:
     ]
     if workbench.settings.retention_days:
         periods.append((None, workbench.settings.retention_days, "outside projects"))
-    return sum(_delete_older(workbench, project_id, days, subject, now) for project_id, days, subject in periods)
+    return sum(
+        _delete_older(workbench, project_id, days, subject, now, is_stopping) for project_id, days, subject in periods
+    )
 
 
-def _delete_older(workbench: Workbench, project_id: UUID | None, days: int, subject: str, now: datetime) -> int:
+def _delete_older(
+    workbench: Workbench,
+    project_id: UUID | None,
+    days: int,
+    subject: str,
+    now: datetime,
+    is_stopping: Callable[[], bool],
+) -> int:
     n_deleted = 0
     try:
         while True:
@@ -52,6 +64,8 @@ def _delete_older(workbench: Workbench, project_id: UUID | None, days: int, subj
                 limit=_AT_ONCE,
             )
             for recording in expired:
+                if is_stopping():
+                    return n_deleted
                 try:
                     workbench.delete_recording(recording.id, reader=PROCESS)
                 except UnknownRecordingError:
@@ -85,9 +99,11 @@ class RetentionClock:
     def _run(self) -> None:
         while not self._stops.is_set():
             try:
-                n_deleted = delete_expired(self._workbench, datetime.now(UTC))
+                n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
                 if n_deleted:
                     log.info("recordings whose time was over were deleted", recordings=n_deleted)
             except TelepathyError as error:
                 log.warning("recordings whose time is over were not deleted", reason=str(error))
+            except Exception as error:  # a mistake in the program ends no promise: loud, and tried again in an hour
+                log.error("deleting recordings whose time is over failed", exc_info=error)
             self._stops.wait(INTERVAL_S)

@@ -99,11 +99,6 @@ class Vault:
         """The one that encrypts."""
         return self._keys[0]
 
-    @property
-    def is_from_file(self) -> bool:
-        """Whether the keys stand in a file of this vault's, rather than in the settings."""
-        return self._file is not None
-
     def key(self, key_id: str, what: str) -> SecretKey:
         """The key with this id. A file is read again for one that another process has added since.
 

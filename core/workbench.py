@@ -496,12 +496,10 @@ def open_workbench(settings: Settings) -> Workbench:
     ------
     StoreError
         The store, the folder of recordings, or the file of secret keys, cannot be opened.
-    InvalidSettingError
-        `secret_keys` holds something else.
     MigrationError
         The store's schema is newer than this code.
     InvalidSettingError
-        The mail server, or who gets alerts, is none.
+        `secret_keys` holds something else; the mail server, or who gets alerts, is none.
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -11,19 +11,17 @@ from core.store.predictions import TimeBucket
 from core.store.usage import select_month_usage, select_usage_by_key, select_usage_over_time, select_usage_summary
 from core.workbench import Workbench
 from pages.parts import people_names, periods, session, usage_figures, usage_tables, usage_words
-from pages.parts.people_names import Names
 
 
 def render() -> None:
     workbench, caller = session.workbench(), session.caller()
     st.title("Usage", anchor=False)
     st.caption("What you asked for, by page and by program, and what is left of it this month.")
-    if caller is not None:
-        quota(workbench, caller)
+    quota(workbench, caller)
     reader = session.own_reader()
     period, zone = periods.choose(key="usage_period"), session.zone()
     summary = select_usage_summary(workbench.store, reader=reader, filter=period.filter)
-    names = people_names.names_of_one(workbench, caller.user) if caller is not None else Names()
+    names = people_names.names_of_one(workbench, caller.user)
     if summary.figures.n_requests == 0:
         empty(period)
     else:
@@ -41,11 +39,7 @@ def render() -> None:
     used = select_usage_by_key(workbench.store, reader=reader, filter=period.filter)
     if used or names.keys:
         usage_figures.heading("By key", help="Keys are made, renewed and revoked on the page Account.")
-        frame = (
-            usage_tables.keys_frame(used, names, zone=zone)
-            if caller is None
-            else usage_tables.own_keys_frame(used, names.keys, zone=zone)
-        )
+        frame = usage_tables.own_keys_frame(used, names.keys, zone=zone)
         usage_tables.draw(frame, key="usage_by_key", alt="Usage by API key")
     if summary.figures.n_requests > 0:
         usage_figures.download(workbench, reader, period, names, key="usage_download")
@@ -54,8 +48,7 @@ def render() -> None:
 def quota(workbench: Workbench, caller: Caller) -> None:
     month_start = usage_words.month_start(datetime.now(UTC))
     used = select_month_usage(workbench.store, user_id=caller.user.id, month_start=month_start)
-    name = caller.plan if caller.plan in workbench.settings.plans else workbench.settings.new_user_plan
-    usage_figures.quotas(name, workbench.settings.plans[name], used)
+    usage_figures.quotas(caller.plan, workbench.settings.plans[caller.plan], used)
 
 
 def empty(period: periods.Period) -> None:

@@ -68,7 +68,7 @@ class FakeAccess:
     def caller_of_token(self, token: str) -> Caller:
         raise InvalidCredentialsError("The token is not valid. Sign in again.")
 
-    def caller_of_page(self, access_token: str | None, refresh_token: str | None) -> Caller | None:
+    def caller_of_request(self, access_token: str | None, refresh_token: str | None) -> Caller | None:
         return None
 
     def is_set_up(self) -> bool:

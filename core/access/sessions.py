@@ -227,9 +227,23 @@ class Sessions(Ground):
         The connection outlives the signed token, and cookies cannot be changed on it: an expired token will do while
         its session lives. Where the token is unreadable, the refresh token says which session it is.
         """
+        return self._caller_of_cookies(access_token, refresh_token, allows_expired=True)
+
+    def caller_of_request(self, access_token: str | None, refresh_token: str | None) -> Caller | None:
+        """Who sends a request, by the cookies that came with it; None when nobody is signed in.
+
+        They are those that the browser holds now, so an expired token, which somebody else may have kept, counts for
+        nothing; the refresh token beside it says which session it is.
+        """
+        return self._caller_of_cookies(access_token, refresh_token, allows_expired=False)
+
+    def _caller_of_cookies(
+        self, access_token: str | None, refresh_token: str | None, *, allows_expired: bool
+    ) -> Caller | None:
         if access_token:
             try:
-                return self._caller_of_session(tokens.read_token(self._signing_keys, access_token, allows_expired=True))
+                claims = tokens.read_token(self._signing_keys, access_token, allows_expired=allows_expired)
+                return self._caller_of_session(claims)
             except InvalidCredentialsError:
                 pass
         if refresh_token:

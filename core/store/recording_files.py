@@ -114,7 +114,7 @@ class RecordingFiles:
         StoreError
             They cannot be deleted.
         """
-        if not re.fullmatch("[0-9a-f]{64}", sha256):
+        if not SHA256.fullmatch(sha256):
             raise UnknownRecordingError(sha256)
         try:
             self._files.rm_file(self._path(sha256))

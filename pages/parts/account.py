@@ -38,7 +38,8 @@ def draw_password(workbench: Workbench, caller: Caller) -> None:
         is_wanted = st.form_submit_button("Save password", key="account_save_password")
     if is_wanted:
         with refusals.told():
-            workbench.access.set_password(user.id, new=new, old=old, keeps_session=caller.session_id)
+            with workbench.sign_in_guard.attempt(user.email, session.address()):
+                workbench.access.set_password(user.id, new=new, old=old, keeps_session=caller.session_id)
             st.session_state["account_saved"] = True
             st.rerun()
     if st.session_state.pop("account_saved", False):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from core.domain import NOBODY, ApiKey, User
@@ -52,9 +51,7 @@ def _unknown(some_id: UUID) -> str:
 
 def names_of_all(workbench: Workbench) -> Names:
     """Every account and key, for admins."""
-    access = _access(workbench)
-    if access is None:
-        return Names()
+    access = workbench.access
     return Names(
         users={user.id: user for user in access.users()},
         keys={key.id: key for key in access.all_keys()},
@@ -63,16 +60,10 @@ def names_of_all(workbench: Workbench) -> Names:
 
 def names_of_one(workbench: Workbench, user: User) -> Names:
     """One account, and its keys."""
-    access = _access(workbench)
-    keys = [] if access is None else access.keys_of(user.id)
-    return Names(users={user.id: user}, keys={key.id: key for key in keys})
+    return Names(users={user.id: user}, keys={key.id: key for key in workbench.access.keys_of(user.id)})
 
 
 def last_use(key: ApiKey, in_ledger: datetime | None) -> datetime | None:
     """When a key was used last, by its own record or by the ledger, whichever is later."""
     known = [moment for moment in (key.last_used_at, in_ledger) if moment is not None]
     return max(known, default=None)
-
-
-def _access(workbench: Workbench) -> Any:
-    return getattr(workbench, "access", None)

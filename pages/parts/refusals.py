@@ -16,12 +16,15 @@ from core.errors import (
     MailError,
     ModelError,
     NotSignedInError,
+    QuotaExceededError,
+    RateLimitedError,
     RequestError,
     SettingError,
     StoreError,
     TelepathyError,
     UnknownPredictionError,
 )
+from core.inbox import Refusal
 from pages.parts import frame
 
 
@@ -68,13 +71,17 @@ def told() -> Iterator[None]:
         st.error(str(error), icon=":material/error:")
 
 
-def refused(name: str, error: AudioError | BusyError) -> None:
+def refused(name: str, error: Refusal) -> None:
     """Say why a recording got no answer; the sentence of such an error ends with what to try."""
     st.subheader("No answer for this one", anchor=False)
     st.text(name)
     if isinstance(error, BusyError):
         st.warning(str(error), icon=":material/hourglass_top:")
         st.markdown("Nothing is wrong with the recording. Hand it in again in a moment.")
+        return
+    if isinstance(error, RateLimitedError | QuotaExceededError):
+        st.warning(str(error), icon=":material/hourglass_top:")
+        st.markdown("Nothing is wrong with the recording. Hand it in again then; the page Usage says what is left.")
         return
     st.error(str(error), icon=":material/hearing_disabled:")
     st.markdown("What works best: one person talking for two seconds or more, near the microphone, in a quiet room.")

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.access.addresses import caller_address
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY
 from core.domain import Caller, ModelCard, Prediction, Reader, Recording, Source
@@ -92,7 +93,13 @@ def who() -> str:
 
 def call(route: str) -> Call:
     """An action on the page at `route` that costs inference, for the usage ledger."""
-    return Call(route=route, method=PAGE, caller=caller(), request_id=new_id().hex, address=st.context.ip_address or "")
+    return Call(route=route, method=PAGE, caller=caller(), request_id=new_id().hex, address=address())
+
+
+def address() -> str:
+    """The network address that this page was opened from, past the proxies that the settings trust, as by the API."""
+    forwarded_for = st.context.headers.get_all("X-Forwarded-For")
+    return caller_address(st.context.ip_address, forwarded_for, workbench().settings.trusted_proxies)
 
 
 def _cookie(name: str) -> str | None:

@@ -8,6 +8,7 @@ from functools import partial
 import av
 import streamlit as st
 
+from core.access.limits import call_of
 from core.config import Settings
 from core.features.frames import mono_samples
 from core.inference.live import LiveOptions
@@ -94,12 +95,16 @@ def _decide(live: LiveSession, key: str) -> bytes | None:
 
 def _current_session(workbench: Workbench) -> LiveSession:
     if SESSION not in st.session_state or st.session_state[SESSION].is_over:
+        asking = replace(session.call("/live"), method=WEBRTC)
+        workbench.limits.require_quota(
+            call_of(asking.caller, workbench.settings, address=asking.address, costs_inference=True)
+        )
         st.session_state[SESSION] = LiveSession(
             workbench.recogniser(),
             partial(_options, workbench.settings),
             max_duration_s=workbench.settings.max_duration_s,
             folder=workbench.settings.data_dir,
-            on_over=partial(note_stream, workbench.usage, replace(session.call("/live"), method=WEBRTC)),
+            on_over=partial(note_stream, workbench.usage, asking),
         )
     live: LiveSession = st.session_state[SESSION]
     return live

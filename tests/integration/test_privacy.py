@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -160,7 +162,53 @@ def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
     insert_recording(workbench.store, recording=recording)
     clock = RetentionClock(workbench)
     clock.start()
+    wait_until_nothing_is_kept(workbench)
     clock.stop()
+    clock.stop()
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+
+
+def wait_until_nothing_is_kept(workbench) -> None:
+    is_over, ends_s = threading.Event(), time.monotonic() + 20
+    while count_recordings(workbench.store, reader=PROCESS) and time.monotonic() < ends_s:
+        is_over.wait(0.01)
+
+
+def keep_expired(workbench, owner_id, *, n: int) -> None:
+    old = datetime.now(UTC) - timedelta(days=2)
+    for number in range(n):
+        recording = make_recording(owner_id=owner_id, sha256=f"{number:064x}", created_at=old)
+        insert_recording(workbench.store, recording=recording)
+
+
+def test_deletion_of_what_is_over_stops_between_two_recordings(workbench, caller):
+    workbench.settings = replace(workbench.settings, retention_days=1)
+    keep_expired(workbench, caller().user.id, n=3)
+    answers = iter([False, True])
+    assert delete_expired(workbench, datetime.now(UTC), is_stopping=lambda: next(answers)) == 1
+    assert count_recordings(workbench.store, reader=PROCESS) == 2
+    [entry] = select_audit_entries(workbench.access.store, subject="outside projects", limit=1)
+    assert entry.details["recordings"] == "1"
+
+
+def test_mistake_while_deleting_does_not_end_the_clock(workbench, caller, monkeypatch):
+    workbench.settings = replace(workbench.settings, retention_days=1)
+    keep_expired(workbench, caller().user.id, n=1)
+    is_called, failing = threading.Event(), workbench.recording_files.exists
+
+    def exists(sha256: str) -> bool:
+        if not is_called.is_set():
+            is_called.set()
+            raise RuntimeError("a mistake")
+        return failing(sha256)
+
+    monkeypatch.setattr(workbench.recording_files, "exists", exists)
+    monkeypatch.setattr("core.retention.INTERVAL_S", 0.01)
+    clock = RetentionClock(workbench)
+    clock.start()
+    assert is_called.wait(10)
+    keep_expired(workbench, caller().user.id, n=1)
+    wait_until_nothing_is_kept(workbench)
     clock.stop()
     assert count_recordings(workbench.store, reader=PROCESS) == 0
 

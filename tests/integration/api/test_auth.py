@@ -13,6 +13,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from api.access import is_same_origin
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.guards import KeyGuard
+from core.access.tokens import sign_token
 from core.access.windows import Windows
 from core.config import Settings
 from core.domain import Role, Scope
@@ -196,6 +197,14 @@ def test_forged_tokens_are_refused(stranger, signed_in, user, workbench):
 
 def test_cookies_of_a_browser_are_taken(stranger, signed_in):
     assert stranger.get(ME, headers=cookies_of(signed_in)).json()["email"] == "ada@example.org"
+
+
+def test_expired_cookie_counts_with_its_refresh_token_alone(stranger, workbench, signed_in):
+    keys, session_id = workbench.access._signing_keys, signed_in.session_id
+    expired = sign_token(keys, user_id=signed_in.user.id, session_id=session_id, lifetime=timedelta(minutes=-5))
+    refused(stranger.get(ME, headers={"Cookie": f"{SESSION_COOKIE}={expired}"}), 401, "not_signed_in")
+    both = f"{SESSION_COOKIE}={expired}; {REFRESH_COOKIE}={signed_in.refresh_token}"
+    assert stranger.get(ME, headers={"Cookie": both}).status_code == 200
 
 
 CHANGING = [("POST", "/api/v1/keys"), ("POST", "/api/v1/predict"), ("POST", "/api/v1/auth/sign-out")]

@@ -258,6 +258,13 @@ def test_forgotten_password_is_answered_alike_for_all(browser, workbench, user):
     assert workbench.access.peek_link(token) is LinkKind.PASSWORD_RESET
 
 
+def test_link_goes_to_the_address_of_the_account_however_it_was_typed(browser, workbench, user):
+    mailed = []
+    workbench.mail_link = lambda kind, email, token: mailed.append(email)
+    browser.post("/forgot", data={"email": " Ada@Example.ORG "}, headers=HERE)
+    assert mailed == ["ada@example.org"]
+
+
 def test_nobody_fills_a_mailbox_by_asking_again(browser, workbench, user):
     mailed = []
     workbench.mail_link = lambda kind, email, token: mailed.append(email)

@@ -6,6 +6,7 @@ import pytest
 
 from core.access.roles import PAGES, may_open
 from core.domain import Role, Scope
+from core.errors import InvalidCredentialsError
 from tests.callers import PASSWORD, make_user
 
 NEW_PASSWORD = "another long and odd sentence"
@@ -83,6 +84,20 @@ def test_password_is_changed_with_the_present_one(open_page, workbench, sign_in)
     assert app.title, "this session goes on"
     assert workbench.access.caller_of_page(other.access_token, other.refresh_token) is None
     workbench.access.sign_in(email=user.email, password=NEW_PASSWORD, address="", user_agent="")
+
+
+def test_guesses_at_the_present_password_are_counted(open_page, workbench, sign_in):
+    user = make_user(workbench)
+    sign_in(user.role, user)
+    for _ in range(workbench.settings.sign_in_attempts_per_account):
+        workbench.sign_in_guard.count_failure(user.email, "203.0.113.9")
+    app = open_page("account")
+    app.text_input(key="account_old").set_value(PASSWORD)
+    app.text_input(key="account_new").set_value(NEW_PASSWORD)
+    app.button(key="account_save_password").click().run()
+    assert "at one account" in app.error[0].value
+    with pytest.raises(InvalidCredentialsError):
+        workbench.access.sign_in(email=user.email, password=NEW_PASSWORD, address="", user_agent="")
 
 
 def test_key_is_made_shown_once_replaced_and_revoked(open_page, workbench, sign_in):
