@@ -194,7 +194,7 @@ async def predict(
     "/batch-predict",
     summary="Say which emotions several recordings carry",
     response_description="Each recording in one of two lists: answered, or refused with its problem.",
-    responses=refusals(400, 408, 413, 415, 422, 503),
+    responses=refusals(400, 404, 408, 413, 415, 422, 503),
     openapi_extra=form_schema(PredictParameters, "files", is_list=True),
 )
 async def batch_predict(

@@ -170,7 +170,15 @@ async def ask_provider(request: Request, workbench: OpenWorkbench) -> Response:
         response = RedirectResponse(_single_sign_on(request, workbench).address(), 303)
     except InvalidCredentialsError as error:
         return await run_in_threadpool(_sign_in_page, workbench, target, "", error)
-    response.set_cookie(NEXT_COOKIE, quote(target), max_age=600, path="/sign-in", httponly=True, samesite="lax")
+    response.set_cookie(
+        NEXT_COOKIE,
+        quote(target),
+        max_age=600,
+        path="/sign-in",
+        secure=workbench.settings.public_url.startswith("https:"),
+        httponly=True,
+        samesite="lax",
+    )
     return response
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from core.domain import Emotion, Reader
@@ -36,8 +37,10 @@ COLUMNS = (
     "latency_ms",
 )
 BYTE_ORDER_MARK = "\ufeff"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Spreadsheets run a cell that begins so as a formula (OWASP, "CSV injection")."""
+RUN = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+"""Before what a spreadsheet would run as a formula (OWASP, "CSV injection"): at the beginning of a cell, and after what
+begins another one where semicolons or tabs separate, since there the quotes around a cell do not count. East Asian
+keyboards give the last four signs for the first four."""
 
 
 def predictions_csv(
@@ -63,10 +66,10 @@ def without_formula(text: str) -> str:
 
     Examples
     --------
-    >>> without_formula('=HYPERLINK("http://example.org")'), without_formula("anger.wav")
-    ('\\'=HYPERLINK("http://example.org")', 'anger.wav')
+    >>> without_formula('=HYPERLINK("http://example.org")'), without_formula("a;=1.wav"), without_formula("anger.wav")
+    ('\\'=HYPERLINK("http://example.org")', "a;'=1.wav", 'anger.wav')
     """
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return RUN.sub(r"\1'", text)
 
 
 def _cells(row: PredictionRow) -> tuple[object, ...]:
