@@ -23,14 +23,15 @@ $(READY): requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest
+test: $(READY)  ## Run every test: on two cores, then those that watch a browser, which must not wait for others
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: $(READY)  ## Lint, format check and types, then the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(MAKE) test
 
 fix: $(READY)  ## Format and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -83,7 +83,9 @@ def test_keys_may_be_separated_by_commas_and_spaces_and_named_twice():
 
 
 @pytest.mark.parametrize(
-    "text", [",,", "short", OLD + "A", OLD[:-1], f"{OLD};{NEW}", "=" * 43, "é" * 43, f"{OLD},password"]
+    "text",
+    [",,", "short", OLD + "A", OLD[:-1], f"{OLD};{NEW}", "=" * 43, "é" * 43, f"{OLD},password"],
+    ids=["nothing", "short", "longer", "shorter", "semicolon", "padding", "letters", "a word beside"],
 )
 def test_what_is_no_key_is_an_invalid_setting_that_does_not_show_it(text):
     with pytest.raises(InvalidSettingError, match="secret_keys") as refused:
