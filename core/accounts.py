@@ -12,6 +12,7 @@ from uuid import UUID
 
 from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording, Role
 from core.errors import ForbiddenError, LastAdminError, UnknownRecordingError
+from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
@@ -30,6 +31,7 @@ account.json      your account, API keys (never the keys themselves), sessions t
 audit.json        what the audit log says of you or by you: the newest 10,000 entries of each
 recordings.json   your recordings
 predictions.json  what was answered about them
+usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
 
@@ -60,6 +62,9 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
         archive.writestr("recordings.json", _json(recordings))
         archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        with archive.open("usage.csv", "w") as usage:
+            for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
+                usage.write(lines.encode())
         for recording in recordings:
             if workbench.recording_files.exists(recording.sha256):
                 data = workbench.recording_files.read(recording.sha256)

@@ -54,7 +54,9 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
         filters.draw_order(order)
     download_place.download_button(
         "Download CSV",
-        data=lambda: "".join(predictions_csv(store, reader=reader, filter=chosen, order=order)).encode(),
+        data=session.at_download(
+            lambda caller: "".join(predictions_csv(store, reader=caller.reader, filter=chosen, order=order)).encode()
+        ),
         file_name="telepathy-predictions.csv",
         mime="text/csv",
         key="explore_download",

@@ -126,8 +126,11 @@ class RecordingFiles:
             raise StoreError("deleting a recording", str(error).rstrip(".")) from error
 
     def exists(self, sha256: str) -> bool:
-        """Whether the bytes whose SHA-256 this is are kept here."""
-        return bool(SHA256.fullmatch(sha256)) and bool(self._files.exists(self._path(sha256)))
+        """Whether the bytes whose SHA-256 this is are kept here. Raises StoreError where that cannot be told."""
+        try:
+            return bool(SHA256.fullmatch(sha256)) and bool(self._files.exists(self._path(sha256)))
+        except OSError as error:
+            raise StoreError("looking for a recording", str(error).rstrip(".")) from error
 
     def hashes(self) -> Iterator[str]:
         """The SHA-256 of every recording kept here, in no order. Raises StoreError."""

@@ -9,7 +9,7 @@ import streamlit as st
 from core.accounts import delete_account, write_account_export
 from core.domain import Caller
 from core.workbench import Workbench
-from pages.parts import frame
+from pages.parts import frame, session
 
 
 def draw(workbench: Workbench, caller: Caller) -> None:
@@ -17,7 +17,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     st.subheader("Your data", anchor=False)
     st.download_button(
         "Take away all that is held on me",
-        data=lambda: _export(workbench, caller),
+        data=session.at_download(lambda caller: _export(workbench, caller)),
         file_name="telepathy-export.zip",
         mime="application/zip",
         key="account_export",

@@ -57,33 +57,29 @@ def _heading(shown: list[Alert]) -> str:
 
 
 def _draw_open(workbench: Workbench, alert: Alert, title: str, actor: str, zone: tzinfo) -> None:
-    def acknowledge() -> None:
-        workbench.alerts.acknowledge(alert.id, by=actor)
-
-    def dismiss() -> None:
-        workbench.alerts.dismiss(alert, by=actor)
-
     is_seen = alert.acknowledged_at is not None
     with st.container(border=True, key=f"admin_alert_{alert.id}"):
         st.markdown(f"{':material/visibility:' if is_seen else ':material/warning:'} **{title}**")
         st.text(alert.sentence)
         st.caption(_history(alert, zone))
         with st.container(horizontal=True):
-            if not is_seen:
-                st.button(
-                    "Acknowledge",
-                    key=f"admin_alert_acknowledge_{alert.id}",
-                    icon=":material/visibility:",
-                    on_click=acknowledge,
-                    help="Note that you have seen it. It stays here while it lasts.",
-                )
-            st.button(
+            # Not by callbacks: they run before the page has asked who is there.
+            if not is_seen and st.button(
+                "Acknowledge",
+                key=f"admin_alert_acknowledge_{alert.id}",
+                icon=":material/visibility:",
+                help="Note that you have seen it. It stays here while it lasts.",
+            ):
+                workbench.alerts.acknowledge(alert.id, by=actor)
+                st.rerun()
+            if st.button(
                 "Close",
                 key=f"admin_alert_close_{alert.id}",
                 icon=":material/close:",
-                on_click=dismiss,
                 help="Such as that of a machine that is gone. It opens again while it is still measured.",
-            )
+            ):
+                workbench.alerts.dismiss(alert, by=actor)
+                st.rerun()
 
 
 def _history(alert: Alert, zone: tzinfo) -> str:

@@ -57,10 +57,23 @@ def caller() -> Caller:
     NotSignedInError
         Nobody is, or no longer.
     """
-    found = workbench().access.caller_of_page(_cookie(SESSION_COOKIE), _cookie(REFRESH_COOKIE))
+    return _caller_by(workbench(), _cookie(SESSION_COOKIE), _cookie(REFRESH_COOKIE))
+
+
+def _caller_by(workbench: Workbench, session: str | None, refresh: str | None) -> Caller:
+    found = workbench.access.caller_of_page(session, refresh)
     if found is None:
         raise NotSignedInError
     return found
+
+
+def at_download(make: Callable[[Caller], bytes]) -> Callable[[], bytes]:
+    """`make` for a download button: asked, once somebody presses it, with who is signed in by then.
+
+    Streamlit calls it without running the page, from an open page of somebody who was signed out or lost a role too.
+    """
+    opened, cookies = workbench(), (_cookie(SESSION_COOKIE), _cookie(REFRESH_COOKIE))
+    return lambda: make(_caller_by(opened, *cookies))
 
 
 def keep_to(caller: Caller) -> None:

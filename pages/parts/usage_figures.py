@@ -19,7 +19,7 @@ from core.store.usage import (
     count_usage_by_status,
 )
 from core.workbench import Workbench
-from pages.parts import charts, usage_charts, usage_tables, usage_words, words
+from pages.parts import charts, session, usage_charts, usage_tables, usage_words, words
 from pages.parts.people_names import Names
 from pages.parts.periods import Period
 from pages.parts.theme import surface
@@ -176,15 +176,17 @@ def download(workbench: Workbench, reader: Reader, period: Period, names: Names,
     """Offer the ledger of a period as CSV."""
     st.download_button(
         "Download CSV",
-        data=lambda: "".join(
-            usage_csv(
-                workbench.store,
-                reader=reader,
-                filter=period.filter,
-                user_names=names.emails,
-                key_names=names.key_names,
-            )
-        ).encode(),
+        data=session.at_download(
+            lambda caller: "".join(
+                usage_csv(
+                    workbench.store,
+                    reader=caller.reader if reader.sees_everything else reader,
+                    filter=period.filter,
+                    user_names=names.emails,
+                    key_names=names.key_names,
+                )
+            ).encode()
+        ),
         file_name="telepathy-usage.csv",
         mime="text/csv",
         key=key,

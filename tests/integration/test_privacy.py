@@ -30,6 +30,7 @@ from core.retention import RetentionClock, delete_expired
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings, insert_recording, select_recording
+from core.usage import Call, noting
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header, make_user
@@ -228,6 +229,11 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         for pitch_hz, project_id in ((100.0, None), (130.0, project.id))
     ]
     workbench.analyse(WAV, name="other.wav", source=Source.API, owner=other.user.id)
+    for each in (somebody, other):
+        call = Call(route="/api/v1/predict", method="POST", caller=each, request_id="1", address="203.0.113.7")
+        with noting(workbench.usage, call):
+            pass
+    assert workbench.usage.flush()
     file = io.BytesIO()
     write_account_export(workbench, somebody.user.id, file)
     with zipfile.ZipFile(file) as archive:
@@ -235,9 +241,13 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         account, audit, recordings, predictions = (
             json.loads(archive.read(f"{name}.json")) for name in ("account", "audit", "recordings", "predictions")
         )
+        usage = archive.read("usage.csv").decode()
         sounds = [archive.read(f"recordings/{each.recording.id}.wav") for each in mine]
         whole = b"".join(archive.read(name) for name in names)
-    assert len(names) == 5 + len(mine)
+    assert len(names) == 6 + len(mine)
+    [_, line] = usage.splitlines()
+    assert "/api/v1/predict" in line
+    assert str(somebody.user.id) in line
     assert account["account"]["email"] == somebody.user.email
     assert account["projects"][0]["name"] == "Größe"
     assert [each["project_id"] for each in account["consents"]].count(str(project.id)) == 1

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from core.config import Settings
+from core.domain import Role
+from core.errors import NotSignedInError
 from pages.parts import session
+from tests.callers import make_fake_caller
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,18 @@ def test_page_is_asked_for_by_whom_trusted_proxies_name(monkeypatch, trusted_pro
     settings = Settings(trusted_proxies=trusted_proxies)
     monkeypatch.setattr(session, "workbench", lambda: SimpleNamespace(settings=settings))
     assert session.address() == expected
+
+
+def test_download_of_an_open_page_is_made_for_who_is_signed_in_when_it_begins(monkeypatch):
+    who = [make_fake_caller(Role.ADMIN)]
+    access = SimpleNamespace(caller_of_page=lambda *cookies: who[0] if cookies == ("token", "token") else None)
+    monkeypatch.setattr(session, "workbench", lambda: SimpleNamespace(access=access))
+    monkeypatch.setattr(session, "_cookie", lambda name: "token")
+    begin = session.at_download(lambda caller: caller.user.role.encode())
+    monkeypatch.setattr(session, "_cookie", lambda name: None)  # there is no page any more that could be asked
+    assert begin() == b"admin"
+    who[0] = make_fake_caller(Role.ANALYST)
+    assert begin() == b"analyst"
+    who[0] = None
+    with pytest.raises(NotSignedInError):
+        begin()
