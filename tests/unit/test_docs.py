@@ -66,3 +66,23 @@ def test_every_folder_of_ours_holds_no_path_of_one_machine():
     for path in texts:
         if path.suffix in {".py", ".md", ".js", ".html", ".css"}:
             assert str(REPOSITORY) not in path.read_text(), path
+
+
+def test_every_test_that_the_threat_model_names_exists():
+    text = (REPOSITORY / "docs" / "security.md").read_text()
+    named = re.findall(r"`((?:unit|integration|browser)/[a-z_/]+\.py)::(test_\w+)`", text)
+    assert len(named) > 50
+    missing = [
+        f"{path}::{test}"
+        for path, test in named
+        if not (REPOSITORY / "tests" / path).exists()
+        or not re.search(rf"^def {test}\(", (REPOSITORY / "tests" / path).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_every_attack_of_the_threat_model_has_a_test():
+    table = (REPOSITORY / "docs" / "security.md").read_text().partition("| attack | defence | test |")[2]
+    rows = [line for line in table.split("\n\n")[0].splitlines()[2:] if not line.startswith("| **")]
+    assert len(rows) > 40
+    assert [row for row in rows if "::test_" not in row] == []

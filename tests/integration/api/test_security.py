@@ -10,6 +10,7 @@ import itertools
 import re
 import struct
 import tempfile
+import tomllib
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,6 +201,12 @@ def test_no_cell_of_the_usage_runs_in_a_spreadsheet(workbench):
     text = "".join(usage_csv(workbench.store, reader=PROCESS, user_names=users))
     assert len(list(csv.reader(io.StringIO(text, newline="")))) == 1 + len(FORMULAS)
     assert [cell for cell in cells_of(text) if runs(cell)] == []
+
+
+def test_tables_of_pages_offer_no_export_of_their_own():
+    """Streamlit's disarms nothing."""
+    config = tomllib.loads((REPOSITORY / ".streamlit" / "config.toml").read_text())
+    assert config["client"]["disableDataExport"] is True
 
 
 # Stored script

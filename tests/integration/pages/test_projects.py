@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from core.domain import PROCESS, Purpose, Role
@@ -34,6 +36,17 @@ def test_a_project_is_begun_shared_and_given_a_period(open_page, workbench, sign
     assert "kept for 7 days" in text_of(app)
     app.button(key=f"projects_{project.id}_remove_{friend.id}").click().run()
     assert len(workbench.projects.members(project.id, PROCESS)) == 1
+
+
+def test_names_and_notes_of_a_project_are_never_taken_for_markup(open_page, workbench, sign_in):
+    evil = "<img src=x onerror=alert(1)> [a](javascript:alert(2)) ![b](https://evil.example/c.png)"
+    user = workbench.access.create_user("eve@example.org", evil, Role.ANALYST, "enterprise", by=None)
+    signed_in = sign_in(Role.ANALYST, user)
+    caller = workbench.access.caller_of_page(signed_in.access_token, signed_in.refresh_token)
+    workbench.projects.create(evil, Purpose.RESEARCH, by=caller, purpose_note=evil)
+    text = text_of(open_page("projects"))
+    assert text.count("onerror") == 3, "name, note and owner"
+    assert not re.search(r"(?<!\\)<img|(?<!\\)\]\(", text)
 
 
 @pytest.mark.parametrize("role", [Role.ANALYST, Role.ADMIN])
