@@ -23,7 +23,7 @@ from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.roles import WEBSOCKET, require_route, rule_of
 from core.config import Settings
 from core.domain import Caller, Reader, Scope
-from core.errors import CrossSiteError, InvalidCredentialsError, NotSignedInError
+from core.errors import AccessError, CrossSiteError, InvalidCredentialsError, NotSignedInError
 from core.workbench import Workbench
 
 KEY_HEADER = "x-api-key"
@@ -60,18 +60,24 @@ async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
     method = connection.scope.get("method", WEBSOCKET)
     path = connection.scope["route"].path
     rule, caller = rule_of(method, path), None
+    refusal: AccessError | None = None
     if rule.is_public and method in READING_METHODS:
         yield  # what looks after the process is answered however much is asked
         return
     if not rule.is_public:
-        caller = await find_caller(connection)
-        if caller is None:
-            raise NotSignedInError
-        require_route(caller, method, path)
-        connection.scope.setdefault("state", {})["caller"] = caller
+        try:
+            caller = await find_caller(connection)
+            if caller is None:
+                raise NotSignedInError
+            require_route(caller, method, path)
+            connection.scope.setdefault("state", {})["caller"] = caller
+        except AccessError as error:
+            refusal = error  # counted like an answer: strangers would fill log and ledger without end
     workbench = workbench_of(connection)
     costs_inference = rule.scope is Scope.PREDICT
     async with limited(connection, caller, workbench.limits, workbench.settings, costs_inference=costs_inference):
+        if refusal is not None:
+            raise refusal
         yield
 
 

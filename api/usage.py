@@ -37,10 +37,14 @@ def usage_of(scope: Scope) -> Use:
 
 
 def note_request(scope: Scope, *, began_at: datetime, status: int, duration_s: float) -> None:
-    """Have a request that was answered written to the ledger; probes, documentation and unknown addresses are not."""
+    """Have a request that was answered written to the ledger; probes, documentation and unknown addresses are not.
+
+    Nor are strangers past the limit of their address: one line for each would fill the disk.
+    """
     route = getattr(scope.get("route"), "path", "")
     is_noted = (route.startswith(NOTED_PREFIX) and route not in NOT_NOTED) or route in NOTED_ALIASES
-    if is_noted:
+    is_flood = status == 429 and "caller" not in scope.get("state", {})
+    if is_noted and not is_flood:
         _note(HTTPConnection(scope), scope["method"], route, began_at=began_at, status=status, duration_s=duration_s)
 
 

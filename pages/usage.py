@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from core.access.limits import plan_of
 from core.domain import Caller
 from core.store.predictions import TimeBucket
 from core.store.usage import select_month_usage, select_usage_by_key, select_usage_over_time, select_usage_summary
@@ -48,7 +49,8 @@ def render() -> None:
 def quota(workbench: Workbench, caller: Caller) -> None:
     month_start = usage_words.month_start(datetime.now(UTC))
     used = select_month_usage(workbench.store, user_id=caller.user.id, month_start=month_start)
-    usage_figures.quotas(caller.plan, workbench.settings.plans[caller.plan], used)
+    plan, name = plan_of(caller, workbench.settings)
+    usage_figures.quotas(name, plan, used)
 
 
 def empty(period: periods.Period) -> None:

@@ -10,8 +10,11 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from api.application import create_api
+from core.access.limits import CallLimits
+from core.access.windows import Windows
 from core.domain import Emotion, Reader
 from core.store.usage import select_usage_events, select_usage_summary
+from tests.callers import key_header
 from tests.sounds import voice_wav
 
 ADMIN = Reader(user_id=UUID(int=9), sees_everything=True)
@@ -112,7 +115,10 @@ def test_a_stream_from_another_site_is_noted_as_refused(client, lines):
 
 def test_a_request_that_finds_the_process_stopping_is_noted_as_refused(workbench, lines):
     stopping = create_api(lambda: workbench, is_draining=lambda: True)
-    with TestClient(stopping) as client, client.websocket_connect("/api/v1/stream") as socket:
+    with (
+        TestClient(stopping, headers=key_header(workbench)) as client,
+        client.websocket_connect("/api/v1/stream") as socket,
+    ):
         assert socket.receive_json()["code"] == "shutting_down"
     [line] = lines()
     assert line.status == 503
@@ -126,3 +132,10 @@ def test_a_closed_workbench_has_written_every_line(client, wav, workbench, setti
     workbench.close()
     with open_store(settings.store_location) as store:
         assert select_usage_summary(store, reader=ADMIN).figures.n_calls == 3
+
+
+def test_strangers_are_limited_by_address_and_fill_no_ledger(api, workbench, lines):
+    workbench.limits = CallLimits(Windows(), address_limits="3 per minute")
+    stranger = TestClient(api, client=("203.0.113.7", 50_000))
+    assert [stranger.get("/api/v1/predictions").status_code for _ in range(6)] == [401] * 3 + [429] * 3
+    assert [(line.status, line.user_id) for line in lines()] == [(401, None)] * 3

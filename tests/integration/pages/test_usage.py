@@ -19,7 +19,7 @@ def ledger(workbench):
 
 
 @pytest.fixture
-def sign_in(workbench, monkeypatch):
+def become(workbench, monkeypatch):
     """Makes the visitor somebody."""
 
     def do(user):
@@ -49,8 +49,8 @@ def test_nothing_asked_for_yet_leads_to_analyse(open_page):
     assert not app.download_button
 
 
-def test_one_sees_ones_own_calls_and_what_is_left(open_page, ledger, sign_in):
-    sign_in(ANN)
+def test_one_sees_ones_own_calls_and_what_is_left(open_page, ledger, become):
+    become(ANN)
     app = open_page("usage")
     assert not app.exception
     shown = figures(app)
@@ -61,16 +61,16 @@ def test_one_sees_ones_own_calls_and_what_is_left(open_page, ledger, sign_in):
     assert "**Sound**: 60.0 min of 10.0 h used, 9.0 h left" in bars(app)
 
 
-def test_errors_are_told_in_words_most_frequent_first(open_page, ledger, sign_in):
-    sign_in(ANN)
+def test_errors_are_told_in_words_most_frequent_first(open_page, ledger, become):
+    become(ANN)
     table = frame(open_page("usage"), "What happened")
     assert list(table["Status"]) == ["422", "500"]
     assert list(table["How often"]) == [2, 1]
     assert table["What happened"][0] == "The recording or a parameter could not be used"
 
 
-def test_own_keys_are_named_with_their_last_use_also_those_nobody_used(open_page, ledger, sign_in):
-    sign_in(ANN)
+def test_own_keys_are_named_with_their_last_use_also_those_nobody_used(open_page, ledger, become):
+    become(ANN)
     table = frame(open_page("usage"), "Last use")
     assert list(table["Key"]) == ["nightly (tel_live_abcd…wxyz)", "unused (tel_live_abcd…wxyz)"]
     assert list(table["Calls"]) == [6, 0]
@@ -78,28 +78,28 @@ def test_own_keys_are_named_with_their_last_use_also_those_nobody_used(open_page
     assert table["Last use"].isna()[1]
 
 
-def test_an_admin_too_sees_only_their_own_here(open_page, ledger, sign_in):
-    sign_in(BOB)
+def test_an_admin_too_sees_only_their_own_here(open_page, ledger, become):
+    become(BOB)
     app = open_page("usage")
     assert figures(app)["Requests"] == "3"
     assert "**Calls**: 3 of 200,000 used, 199,997 left" in bars(app)
     assert any(success.value.startswith("Nothing went wrong") for success in app.success)
 
 
-def test_a_plan_without_end_says_so_instead_of_drawing_bars(open_page, ledger, sign_in):
-    sign_in(replace(ANN, plan="enterprise"))
+def test_a_plan_without_end_says_so_instead_of_drawing_bars(open_page, ledger, become):
+    become(replace(ANN, plan="enterprise"))
     app = open_page("usage")
     assert bars(app) == []
     assert "6 calls and 60.0 min of sound." in [text.value for text in app.markdown]
 
 
-def test_a_plan_that_the_settings_have_lost_counts_as_that_of_new_accounts(open_page, ledger, sign_in):
-    sign_in(replace(ANN, plan="gone"))
+def test_a_plan_that_the_settings_have_lost_counts_as_that_of_new_accounts(open_page, ledger, become):
+    become(replace(ANN, plan="gone"))
     assert "**Calls**: 6 of 10,000 used, 9,994 left" in bars(open_page("usage"))
 
 
-def test_another_period_is_counted_in_other_stretches(open_page, ledger, sign_in):
-    sign_in(ANN)
+def test_another_period_is_counted_in_other_stretches(open_page, ledger, become):
+    become(ANN)
     app = open_page("usage")
     app.segmented_control(key="usage_period").set_value("24 hours").run()
     assert not app.exception
@@ -108,8 +108,8 @@ def test_another_period_is_counted_in_other_stretches(open_page, ledger, sign_in
     assert figures(app)["Requests"] == "9"
 
 
-def test_download_is_offered_where_there_is_something(open_page, ledger, sign_in):
-    sign_in(ANN)
+def test_download_is_offered_where_there_is_something(open_page, ledger, become):
+    become(ANN)
     [download] = open_page("usage").download_button
     assert download.label == "Download CSV"
     assert "in the last 30 days" in download.proto.help
