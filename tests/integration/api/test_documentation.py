@@ -53,7 +53,7 @@ def test_upload_is_documented_as_a_form_with_a_file(document):
     form = document["paths"]["/api/v1/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["file"]
     assert form["properties"]["file"]["format"] == "binary"
-    assert form["properties"].keys() == {"file", "n_passes", "timeline", "model"}
+    assert form["properties"].keys() == {"file", "n_passes", "timeline", "model", "project", "consent"}
 
 
 def test_example_of_an_answer_is_an_answer():

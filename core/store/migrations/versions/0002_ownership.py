@@ -70,11 +70,11 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double, nullable=False),
     )
     op.execute(
-        f"INSERT INTO recordings (id, owner_id, {RECORDING_COLUMNS}) "  # noqa: S608 - names written above
+        f"INSERT INTO recordings (id, owner_id, {RECORDING_COLUMNS}) "  # noqa: S608  # nosec B608 - names written above
         f"SELECT id, CAST('{NOBODY}' AS UUID), {RECORDING_COLUMNS} FROM recordings_before"
     )
     op.execute(
-        f"INSERT INTO predictions (id, recording_id, owner_id, {PREDICTION_COLUMNS}) "  # noqa: S608 - names written above
+        f"INSERT INTO predictions (id, recording_id, owner_id, {PREDICTION_COLUMNS}) "  # noqa: S608  # nosec B608 - names written above
         f"SELECT id, recording_id, CAST('{NOBODY}' AS UUID), {PREDICTION_COLUMNS} FROM predictions_before"
     )
     op.drop_table("predictions_before")
