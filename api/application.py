@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -28,6 +29,7 @@ from api.metrics import Metrics
 from api.middleware import Doorkeeper
 from api.routes_predictions import refusals
 from api.schemas import Problem
+from api.signing_in import HASHING_AT_A_TIME
 from core import __version__
 from core.access.roles import EVERYBODY, rule_of
 from core.domain import Role
@@ -69,6 +71,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
     api.state.metrics = metrics
     api.state.is_draining = is_draining
     api.state.stream_seats = routes_stream.StreamSeats()
+    api.state.hashing = CapacityLimiter(HASHING_AT_A_TIME)
     for module in (
         routes_predictions,
         routes_explanations,

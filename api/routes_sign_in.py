@@ -34,7 +34,7 @@ from api.access import (
     set_session_cookies,
 )
 from api.errors import kind_of
-from api.signing_in import SingleSignOn, signed_in_by_password, user_agent_of
+from api.signing_in import SingleSignOn, signed_in_by_password, user_agent_of, with_hashing
 from api.uploads import received_body
 from core.access.access import SignedIn
 from core.config import REPOSITORY
@@ -238,7 +238,7 @@ async def register(request: Request, workbench: OpenWorkbench) -> Response:
         return workbench.access.start_session(user, address=address_of(request), user_agent=user_agent_of(request))
 
     try:
-        signed_in = await run_in_threadpool(make)
+        signed_in = await with_hashing(request, make)
     except TelepathyError as error:
         return _register_page(workbench, name=name, email=email, refusal=error)
     return _signed_in(signed_in, workbench, "/")
@@ -327,7 +327,7 @@ async def _use_set_up(request: Request, workbench: Workbench, token: str) -> Res
             raise InvalidLinkError
         return workbench.access.use_link(token, address=address_of(request), user_agent=user_agent_of(request))
 
-    return _signed_in(await run_in_threadpool(use), workbench, FIRST_PAGE)
+    return _signed_in(await with_hashing(request, use), workbench, FIRST_PAGE)
 
 
 _LINK_TITLES: Mapping[LinkKind, str] = {
@@ -367,7 +367,7 @@ async def use_link(request: Request, workbench: OpenWorkbench) -> Response:
         )
 
     try:
-        signed_in = await run_in_threadpool(use)
+        signed_in = await with_hashing(request, use)
     except (AccessError, RequestError) as error:
         return await run_in_threadpool(_link_page, workbench, token, name, error)
     return _signed_in(signed_in, workbench, "/")

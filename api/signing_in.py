@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol, TypeVar, cast
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import HTTPConnection
 
 from api.access import address_of, workbench_of
 from core.access.access import SignedIn
+
+T = TypeVar("T")
+
+HASHING_AT_A_TIME = 2
+"""As many as `core.access.passwords` hashes at a time."""
 
 
 class SingleSignOn(Protocol):
@@ -40,7 +46,17 @@ async def signed_in_by_password(connection: HTTPConnection, *, email: str, passw
     RateLimitedError
         There were too many wrong ones, for this account or from this address.
     """
-    return await run_in_threadpool(_signed_in, connection, email, password)
+    return await with_hashing(connection, partial(_signed_in, connection, email, password))
+
+
+async def with_hashing(connection: HTTPConnection, work: Callable[[], T]) -> T:
+    """The result of `work`, which hashes a password, on a thread.
+
+    Whoever comes while `HASHING_AT_A_TIME` do waits without one: a rush of sign-ins leaves the others, which pages and
+    all other calls share, alone.
+    """
+    limiter = cast(CapacityLimiter, connection.app.state.hashing)
+    return await to_thread.run_sync(work, limiter=limiter)
 
 
 def _signed_in(connection: HTTPConnection, email: str, password: str) -> SignedIn:

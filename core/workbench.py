@@ -345,29 +345,34 @@ class Workbench:
         StoreError
             It could not be deleted.
         """
-        deleted = delete_recording(self.store, recording_id=recording_id, reader=reader)
-        if deleted is None:
-            if select_recording(self.store, recording_id=recording_id, reader=reader) is None:
-                raise UnknownRecordingError(recording_id)
+        recording = select_recording(self.store, recording_id=recording_id, reader=reader)
+        if recording is None:
+            raise UnknownRecordingError(recording_id)
+        if not reader.sees_everything and recording.owner_id != reader.user_id:
             raise ForbiddenError("This recording is somebody else's: only they and admins can delete it.")
-        self._delete_content(deleted.sha256)
-        return deleted
+        sound = self._delete_sound(recording.sha256)
+        delete_recording(self.store, recording_id=recording_id, reader=reader)
+        if count_recordings(self.store, reader=PROCESS, sha256=recording.sha256):
+            if sound:  # somebody sent the same at this moment; they look too, after their row is there (`_keep`)
+                self.recording_files.write(sound)
+        elif self.recording_files.exists(recording.sha256):  # both who had it deleted it at this moment
+            self.recording_files.delete(recording.sha256)
+        return recording
 
-    def _delete_content(self, sha256: str) -> None:
-        """Delete the sound that no recording has any more.
+    def _delete_sound(self, sha256: str) -> bytes:
+        """Delete the sound that one recording alone has, and return it; empty where others have it too.
 
-        Somebody may send the same at this moment: then either this sees their row and writes the sound back, or they,
-        who look after their row is there (`_keep`), see that the sound is gone.
+        Before its row: should anything fail in between, the row is still there to be deleted again, and no sound stays
+        that nobody can ask for.
         """
-        if not self.recording_files.exists(sha256) or count_recordings(self.store, reader=PROCESS, sha256=sha256):
-            return
+        if count_recordings(self.store, reader=PROCESS, sha256=sha256) > 1 or not self.recording_files.exists(sha256):
+            return b""
         try:
-            data = self.recording_files.read(sha256)
+            sound = self.recording_files.read(sha256)
         except StoreError:
-            data = b""  # damaged: nobody can use it again
+            sound = b""  # damaged: nobody can use it again
         self.recording_files.delete(sha256)
-        if data and count_recordings(self.store, reader=PROCESS, sha256=sha256):
-            self.recording_files.write(data)
+        return sound
 
     def _keep(
         self, data: bytes, audio: DecodedAudio, *, name: str, source: Source, owner: UUID, project_id: UUID | None

@@ -25,13 +25,14 @@ from core.errors import (
     TelepathyError,
 )
 from core.features.audio import DecodeLimits, decode
+from core.identifiers import new_id
 from core.inference.attribution import attribute
 from core.inference.recogniser import Recogniser
 from core.mail import Mail
 from core.store.alerts import select_open_alerts
 from core.store.engine import open_store
 from core.store.predictions import count_predictions, select_prediction
-from core.store.recordings import count_recordings, select_recording
+from core.store.recordings import count_recordings, insert_recording, select_recording
 from core.workbench import MAX_OPEN_MODELS, current_workbench, open_workbench, set_current_workbench
 from tests.bundles import TINY, copy_of_tiny
 from tests.mail_server import mail_server
@@ -433,3 +434,38 @@ def test_recordings_are_encrypted_on_disk_when_the_settings_say_so(settings, cli
     with contextlib.closing(open_workbench(settings)) as workbench:
         assert workbench.recording_files.read(sha256) == clip
         assert analyse(workbench, clip).recording.sha256 == sha256
+
+
+# -- deleting
+
+
+def test_recording_whose_sound_could_not_be_deleted_can_be_deleted_again(workbench, clip, monkeypatch):
+    recording = analyse(workbench, clip).recording
+
+    def refuse(_sha256):
+        raise StoreError("deleting a recording", "the disk is busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workbench.recording_files, "delete", refuse)
+        with pytest.raises(StoreError):
+            workbench.delete_recording(recording.id, reader=PROCESS)
+    assert workbench.delete_recording(recording.id, reader=PROCESS).id == recording.id
+    assert not workbench.recording_files.exists(recording.sha256)
+    assert count_recordings(workbench.store, reader=PROCESS) == 0
+
+
+def test_sound_sent_by_another_while_it_is_deleted_is_given_back(workbench, clip, monkeypatch):
+    recording = analyse(workbench, clip).recording
+    delete = workbench.recording_files.delete
+
+    def delete_while_another_sends_it(sha256):
+        delete(sha256)
+        monkeypatch.setattr(workbench.recording_files, "delete", delete)
+        insert_recording(
+            workbench.store, recording=replace(recording, id=new_id(), owner_id=new_id())
+        )  # as it stands between their sound, which was there, and their look at it
+
+    monkeypatch.setattr(workbench.recording_files, "delete", delete_while_another_sends_it)
+    workbench.delete_recording(recording.id, reader=PROCESS)
+    assert workbench.recording_files.read(recording.sha256) == clip
+    assert count_recordings(workbench.store, reader=PROCESS) == 1
