@@ -7,15 +7,16 @@ from math import ceil
 
 import streamlit as st
 
-from core.domain import Source
+from core.domain import Caller, Source
 from core.inbox import Outcome, receive
 from core.workbench import Workbench
-from pages.parts import answer, projects, refusals, session, tables, words
+from pages.parts import answer, frame, projects, refusals, session, tables, words
 from pages.parts.session import Inbox
 
 
 def render() -> None:
     workbench, inbox = session.workbench(), session.inbox()
+    ask_for_a_password(workbench, session.caller())
     inputs, results = st.columns([2, 5], gap="large")
     with inputs:
         hand_in(workbench, inbox)
@@ -30,6 +31,18 @@ def render() -> None:
         inputs.button(
             "Start afresh", key="analyse_clear", icon=":material/restart_alt:", type="tertiary", on_click=inbox.clear
         )
+
+
+def ask_for_a_password(workbench: Workbench, caller: Caller) -> None:
+    """Who came by the set-up link and chooses none is locked out once the session ends."""
+    if caller.user.has_password or workbench.settings.single_sign_on:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="analyse_password"):
+        st.markdown(
+            ":material/key: You are signed in by a link that worked once. Choose a password to come back.",
+            anchors=False,
+        )
+        frame.link("account", "Choose a password", icon=":material/arrow_forward:")
 
 
 def answers(workbench: Workbench, inbox: Inbox) -> None:

@@ -31,7 +31,7 @@ from core.store.projects import (
 
 MAX_NAME, MAX_NOTE = 100, 1000
 MAX_RETENTION_DAYS = 36_500
-OWN_SPACE = "your own recordings"
+OWN_SPACE = "your own"
 
 
 class Projects:

@@ -16,7 +16,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     """Offer the export, and to delete the account."""
     st.subheader("Your data", anchor=False)
     st.download_button(
-        "Take away all that is held on me",
+        "Download all that is held on me",
         data=session.at_download(lambda caller: _export(workbench, caller)),
         file_name="telepathy-export.zip",
         mime="application/zip",

@@ -56,7 +56,7 @@ def audit_frame(entries: Sequence[AuditEntry], zone: tzinfo) -> pd.DataFrame:
             entry.actor,
             entry.action,
             entry.subject,
-            ", ".join(f"{name} {value}" for name, value in entry.details.items()),
+            ", ".join(f"{name} {value}" for name, value in entry.details.items() if value != ""),
         )
         for entry in entries
     ]

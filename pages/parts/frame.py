@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.access.roles import may_open
-from pages.parts import session
+from pages.parts import session, theme
 
 RENEWALS_PER_TOKEN = 3
 """How often a page asks for the next token within the life of one: a request that fails costs nobody their session."""
@@ -62,7 +62,15 @@ def begin() -> None:
     """Set up the page; called before anything is drawn."""
     st.set_page_config(page_title="Telepathy", page_icon=str(LOGO), layout="wide")
     st.logo(str(LOGO), size="large")
-    st.html(STYLE)
+    st.html(STYLE + button_style(theme.surface()))
+
+
+def button_style(surface: theme.Surface) -> str:
+    """Primary buttons are ink, and what stands on ink is paper; Streamlit writes white on it in both themes."""
+    return (
+        '<style>[data-testid^="stBaseButton-primary"]:not(:disabled) '
+        f"{{ color: {surface.background} !important; }}</style>"
+    )
 
 
 def stay_signed_in(access_token_minutes: float) -> None:

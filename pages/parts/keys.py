@@ -111,6 +111,8 @@ def _draw_key(workbench: Workbench, caller: Caller, key: ApiKey) -> None:
             if st.button("Revoke", key=f"account_revoke_{key.id}", type="tertiary", icon=":material/block:"):
                 with refusals.told():
                     workbench.access.revoke_key(key.id, by=caller)
+                    if st.session_state.get(SHOWN, "").endswith(key.last_four):
+                        del st.session_state[SHOWN]
                     st.rerun()
 
 

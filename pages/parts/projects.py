@@ -9,9 +9,11 @@ import streamlit as st
 from core.domain import Caller, Project, Purpose
 from core.privacy import FORBIDDEN, LAW, PURPOSES, consent_sentences
 from core.workbench import Workbench
-from pages.parts import words
+from pages.parts import refusals, words
 
 OWN_SPACE = "Mine alone"
+NOT_TYPED = {"projects_name": "", "projects_note": "", "projects_exception": "", "projects_days": None}
+"""What the form holds once a project has begun: pressed again, it would begin the same one twice."""
 
 
 def draw_list(workbench: Workbench, caller: Caller) -> None:
@@ -68,13 +70,15 @@ def _draw_changes(workbench: Workbench, caller: Caller, project: Project, key: s
 
 def _ask_days(key: str, value: int | None) -> int | None:
     days = st.number_input(
-        "Delete recordings after days", 1, 36_500, value, 1, key=key, placeholder="never", help="Empty keeps them."
+        "Delete recordings after (days)", 1, 36_500, value, 1, key=key, placeholder="never", help="Empty keeps them."
     )
     return None if days is None else int(days)
 
 
 def draw_new(workbench: Workbench, caller: Caller) -> None:
     """Begin a project: its purpose first, since some are prohibited."""
+    if st.session_state.pop("projects_begun", False):
+        st.session_state.update(NOT_TYPED)
     with st.container(border=True, key="projects_new"):
         st.subheader("Begin a project", anchor=False)
         name = st.text_input("Name", key="projects_name", max_chars=100)
@@ -97,10 +101,12 @@ def draw_new(workbench: Workbench, caller: Caller) -> None:
             st.caption(LAW)
         days = _ask_days("projects_days", None)
         if st.button("Begin", key="projects_begin", type="primary", disabled=not name.strip()):
-            workbench.projects.create(
-                name, purpose, by=caller, purpose_note=note, retention_days=days, exception=exception
-            )
-            st.rerun()
+            with refusals.told():
+                workbench.projects.create(
+                    name, purpose, by=caller, purpose_note=note, retention_days=days, exception=exception
+                )
+                st.session_state["projects_begun"] = True
+                st.rerun()
 
 
 def choose(workbench: Workbench, caller: Caller, *, prefix: str) -> UUID | None:

@@ -61,6 +61,9 @@ def latency(buckets: Sequence[UsageInBucket], length: timedelta, zone: tzinfo, s
             hovertemplate=f"{name}: %{{y:.3f}} s<br>%{{x|{_hover(length)}}}<extra></extra>",
         )
     _style(figure, surface, known)
+    if known:  # otherwise one point alone would get an axis of milliseconds
+        times = _times(known, zone, length)
+        figure.update_xaxes(range=[times[0], times[-1] + length])
     figure.update_yaxes(ticksuffix=" s", rangemode="tozero")
     return figure
 
@@ -119,7 +122,14 @@ def confidence(bins: Sequence[ConfidenceBin], surface: Surface) -> go.Figure:
         showgrid=False,
         fixedrange=True,
     )
-    figure.update_yaxes(gridcolor=surface.line, fixedrange=True, rangemode="tozero", tickformat=",d")
+    most = max((each.n_predictions for each in bins), default=0)
+    figure.update_yaxes(
+        gridcolor=surface.line,
+        fixedrange=True,
+        rangemode="tozero",
+        tickformat=",d",
+        dtick=1 if 0 < most < FEW else None,
+    )
     return figure
 
 

@@ -8,6 +8,7 @@ Wu and Dalal (2005); contrast is that of WCAG 2.2.
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from core.config import REPOSITORY
 from core.domain import Emotion
+from pages.parts.frame import button_style
 from pages.parts.theme import DARK, EMOTION_COLOURS, EMOTION_SIGNS, LIGHT, tint
 
 SIGHTS = {
@@ -130,6 +132,13 @@ def test_text_is_readable_on_each_background(theme):
         assert contrast(shown.bar, background) >= 3
         assert contrast(CONFIG["theme"][theme]["primaryColor"], background) >= 4.5
         assert contrast(CONFIG["theme"][theme]["linkColor"], background) >= 4.5
+
+
+@pytest.mark.parametrize("theme", SURFACES)
+def test_what_a_primary_button_says_is_readable_on_it(theme):
+    colour = re.search(r"stBaseButton-primary.*color: (#\w{6})", button_style(SURFACES[theme]))
+    assert colour is not None
+    assert contrast(colour[1], CONFIG["theme"][theme]["primaryColor"]) >= 7
 
 
 @pytest.mark.parametrize("theme", SURFACES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.domain import NOBODY, PROCESS, Source
+from core.domain import NOBODY, PROCESS, Role, Source
 from core.store.predictions import count_predictions, select_predictions
 from pages.parts import session
+from tests.callers import make_user
 from tests.sounds import voice_wav
 
 CLIP = voice_wav(seconds=1.5)
@@ -163,3 +164,10 @@ def test_what_fails_for_another_reason_can_be_tried_again(open_page, workbench, 
     app.run()
     assert not app.error
     assert count_predictions(workbench.store, reader=PROCESS) == 1
+
+
+def test_who_came_by_the_set_up_link_is_asked_to_choose_a_password(open_page, sign_in, workbench):
+    text = "Choose a password to come back"
+    assert not any(text in element.value for element in open_page().markdown)
+    sign_in(Role.ADMIN, make_user(workbench, Role.ADMIN, password=None))
+    assert any(text in element.value for element in open_page().markdown)

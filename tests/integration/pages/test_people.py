@@ -120,6 +120,10 @@ def test_key_is_made_shown_once_replaced_and_revoked(open_page, workbench, sign_
     app.button(key=f"account_revoke_{key.id}").click().run()
     assert [each.revoked_at is None for each in workbench.access.keys_of(user.id) if each.id == key.id] == [False]
     workbench.access.caller_of_key(newer)
+    assert app.code[0].value == newer
+    newest = next(each for each in workbench.access.keys_of(user.id) if each.revoked_at is None)
+    app.button(key=f"account_revoke_{newest.id}").click().run()
+    assert newer not in told(app)
 
 
 def test_key_without_a_name_is_refused_in_its_place(open_page):

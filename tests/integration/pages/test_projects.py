@@ -28,6 +28,9 @@ def test_a_project_is_begun_shared_and_given_a_period(open_page, workbench, sign
     assert not app.exception
     [project] = workbench.projects.list_for(PROCESS)
     assert (project.purpose, project.retention_days) == (Purpose.RESEARCH, 30)
+    assert app.text_input(key="projects_name").value == ""
+    assert app.number_input(key="projects_days").value is None
+    assert app.button(key="projects_begin").disabled
     app.text_input(key=f"projects_{project.id}_email").set_value(friend.email)
     app.button(key=f"projects_{project.id}_share_now").click().run()
     assert workbench.projects.members(project.id, PROCESS)[1] == friend
@@ -59,6 +62,8 @@ def test_chooser_says_which_purposes_are_prohibited_and_refuses_them(open_page, 
     assert "Article 5(1)(f)" in app.error[0].value
     app.button(key="projects_begin").click().run()
     assert any("prohibited in the EU" in each.value for each in app.error)
+    assert app.text_input(key="projects_name").value == "Moods"
+    assert not [each for each in app.button if each.key == "navigation_again"]
     assert workbench.projects.list_for(PROCESS) == []
     if role is Role.ANALYST:
         assert not [each for each in app.text_area if each.key == "projects_exception"]
