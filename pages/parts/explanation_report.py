@@ -9,8 +9,9 @@ from core.features.prosody_reference import Deviation
 from core.inference.attribution import Attribution
 from core.inference.surrogate import ProsodyAttribution, describe_attribution
 from core.reports.analysis import Part
+from core.usage import Call
 from core.workbench import Workbench
-from pages.parts import attribution_document, reasons, report_document, voice_features
+from pages.parts import attribution_document, reasons, report_document, session, voice_features
 from pages.parts.explanation import Case, Regions
 
 
@@ -23,8 +24,10 @@ def offer(
 ) -> None:
     """The button that downloads the report with all that this page found out."""
 
+    call = session.call("/explain")
+
     def explain() -> list[Part]:
-        return parts(found, deviations, surrogate, contrast=lambda: against_runner_up(workbench, case, found))
+        return parts(found, deviations, surrogate, contrast=lambda: against_runner_up(workbench, case, found, call))
 
     report_document.offer(
         workbench,
@@ -35,8 +38,8 @@ def offer(
     )
 
 
-def against_runner_up(workbench: Workbench, case: Case, found: Regions) -> Attribution:
-    """Why not the runner-up; asked once, for page and report alike."""
+def against_runner_up(workbench: Workbench, case: Case, found: Regions, call: Call) -> Attribution:
+    """Why not the runner-up, on behalf of `call`; asked once, for page and report alike."""
     assert found.attribution is not None
     assert case.card is not None
     return reasons.attribution(
@@ -46,7 +49,7 @@ def against_runner_up(workbench: Workbench, case: Case, found: Regions) -> Attri
         emotion=found.attribution.emotion,
         contrast=found.attribution.runner_up,
         start_s=case.asked.start_s,
-        is_shown=False,
+        call=call,
     )
 
 

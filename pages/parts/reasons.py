@@ -45,11 +45,12 @@ def attribution(
     emotion: Emotion,
     contrast: Emotion | None,
     start_s: float | None,
-    is_shown: bool = True,
+    call: Call | None = None,
 ) -> Attribution:
     """Which regions of a recording spoke for `emotion`, by the model with this card. Its `log_mel` is left out.
 
-    `is_shown` draws how far it is, which only a run of a page can.
+    `call` is for what is made outside a run of a page, such as a download: only a run knows who asks, and only a run
+    can draw how far it is.
     """
     errand = _attribution(
         workbench,
@@ -60,9 +61,9 @@ def attribution(
         contrast,
         start_s,
         workbench.settings.seed,
-        session.call("/explain"),
+        call or session.call("/explain"),
     )
-    if not is_shown:
+    if call is not None:
         return errand.wait(_tell_nobody)
     with session.progress() as tell:
         return errand.wait(tell)
