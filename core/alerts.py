@@ -192,6 +192,9 @@ def share_of_quota(used: MonthUsage, plan: Plan) -> float:
     return max(shares)
 
 
+N_CORRECTIONS_NEEDED = N_NEWER + N_OLDER
+
+
 def accuracy_drop(is_right_newest_first: Sequence[bool]) -> float | None:
     """How far accuracy on the newest 50 corrected samples lies below that of the 200 before; None with fewer.
 
@@ -204,6 +207,16 @@ def accuracy_drop(is_right_newest_first: Sequence[bool]) -> float | None:
     if len(older) < N_OLDER:
         return None
     return sum(older) / N_OLDER - sum(newer) / N_NEWER
+
+
+def measures_of_corrections(corrected_answers: Callable[[], Sequence[bool]]) -> Measures:
+    """How far accuracy on corrected samples has fallen; nothing while there are fewer than it takes to say."""
+
+    def accuracy() -> list[Measured]:
+        drop = accuracy_drop(corrected_answers())
+        return [] if drop is None else [Measured(value=drop)]
+
+    return {"accuracy": accuracy}
 
 
 class Alerts:

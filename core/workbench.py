@@ -21,7 +21,15 @@ from core.access.guards import KeyGuard, MailGuard, SignInGuard
 from core.access.limits import CallLimits, call_of
 from core.access.projects import Projects
 from core.access.windows import Windows
-from core.alerts import Alerts, measures_of_machine, measures_of_quotas, measures_of_usage, rules_of, teller
+from core.alerts import (
+    Alerts,
+    measures_of_corrections,
+    measures_of_machine,
+    measures_of_quotas,
+    measures_of_usage,
+    rules_of,
+    teller,
+)
 from core.config import Settings, settings_of_this_machine
 from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
 from core.errors import (
@@ -123,6 +131,7 @@ class Workbench:
         )
         """Evaluated from `alerts.start()` on, which the process calls."""
         self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))
+        self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 import pandas as pd
 import streamlit as st
 
-from core.alerts import AlertRule
+from core.alerts import N_CORRECTIONS_NEEDED, AlertRule
 from core.domain import Alert
 from core.workbench import Workbench
 from pages.parts import session, words
@@ -119,6 +119,12 @@ def past_frame(past: Iterable[Alert], titles: dict[str, str], *, zone: tzinfo) -
     return pd.DataFrame(rows, columns=["Alert", "What was found", "From", "To", "Acknowledged by", "Closed by"])
 
 
+def _measured(rule: AlertRule, *, is_measured: bool) -> str:
+    if not is_measured:
+        return "nothing to measure yet"
+    return f"from {N_CORRECTIONS_NEEDED} corrections on" if rule.name == "accuracy" else "yes"
+
+
 def rules_frame(rules: Iterable[AlertRule], measured: Iterable[AlertRule]) -> pd.DataFrame:
     """Columns Alert, When, Measured."""
     names = {rule.name for rule in measured}
@@ -126,7 +132,7 @@ def rules_frame(rules: Iterable[AlertRule], measured: Iterable[AlertRule]) -> pd
         (
             rule.title,
             f"{'from' if rule.includes_limit else 'above'} {rule.shown(rule.limit)}",
-            "yes" if rule.name in names else "nothing to measure yet",
+            _measured(rule, is_measured=rule.name in names),
         )
         for rule in rules
     ]

@@ -436,6 +436,14 @@ def test_recordings_are_encrypted_on_disk_when_the_settings_say_so(settings, cli
         assert analyse(workbench, clip).recording.sha256 == sha256
 
 
+def test_falling_accuracy_on_corrected_answers_is_an_alert(settings):
+    quiet = replace(settings, alert_disk_share=1.0, alert_memory_share=1.0)
+    with contextlib.closing(open_workbench(quiet)) as workbench, capture_logs():
+        assert [alert.rule for alert in workbench.alerts.evaluate()] == []
+        workbench.corrected_answers = lambda: [False] * 50 + [True] * 200
+        assert [alert.rule for alert in workbench.alerts.evaluate()] == ["accuracy"]
+
+
 # -- deleting
 
 

@@ -60,7 +60,7 @@ def test_nothing_to_tell_is_told(shown):
     assert not app.button
     rules = app.dataframe[0].value
     assert rules["When"].iloc[0] == "above 2 s"
-    assert dict(zip(rules["Alert"], rules["Measured"], strict=True))["Accuracy falls"] == "nothing to measure yet"
+    assert dict(zip(rules["Alert"], rules["Measured"], strict=True))["Accuracy falls"] == "from 250 corrections on"
     assert "from 100\u00a0%" in set(rules["When"])
 
 
