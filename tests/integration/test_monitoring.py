@@ -68,8 +68,12 @@ def app(tmp_path_factory):
     with running_app(folder, models_dir=TINY.parent, model="tiny", metrics_token=TOKEN) as running:
         for pitch_hz in (110.0, 170.0):
             sound = voice_wav(seconds=1.0, pitch_hz=pitch_hz)
-            httpx2.post(f"{running.url}/api/v1/predict", files={"file": sound}, timeout=30)
-        httpx2.post(f"{running.url}/api/v1/predict?model=none", files={"file": b"x"}, timeout=30)
+            answer = httpx2.post(
+                f"{running.url}/api/v1/predict", files={"file": sound}, headers=running.headers, timeout=30
+            )
+            assert answer.status_code == 200, answer.text
+        predict = f"{running.url}/api/v1/predict?model=none"
+        httpx2.post(predict, files={"file": b"x"}, headers=running.headers, timeout=30)
         yield running
 
 

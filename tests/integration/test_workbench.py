@@ -300,7 +300,8 @@ def test_many_threads_get_the_answers_that_one_gets_and_all_are_stored(workbench
 def test_close_finishes_what_was_accepted_and_loses_nothing_acknowledged(settings, clip):
     workbench = open_workbench(settings)
     futures = [
-        workbench.executor.submit(workbench.analyse, clip, name="clip.wav", source=Source.API) for _ in range(20)
+        workbench.executor.submit(workbench.analyse, clip, name="clip.wav", source=Source.API, owner=NOBODY)
+        for _ in range(20)
     ]
     workbench.close()
     acknowledged = []
