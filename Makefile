@@ -23,9 +23,9 @@ $(READY): requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-test: $(READY)  ## Run every test: on two cores, then those that watch a browser, which must not wait for others
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
-	$(BIN)/python -m pytest tests/browser
+test: $(READY)  ## Run every test: on two cores, then alone those that watch a browser or a terminal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser --ignore tests/integration/training
+	$(BIN)/python -m pytest tests/browser tests/integration/training
 
 check: $(READY)  ## Lint, format check and types, then the tests
 	$(BIN)/ruff check .

@@ -81,7 +81,8 @@ def test_workbench_says_what_its_parts_say(workbench, clip):
 
 def test_executor_says_what_a_direct_call_says(workbench, clip):
     futures = [
-        workbench.executor.submit(workbench.analyse, clip, name=f"{index}", source=Source.API) for index in range(6)
+        workbench.executor.submit(workbench.analyse, clip, name=f"{index}", source=Source.API, owner=NOBODY)
+        for index in range(6)
     ]
     assert {numbers(future.result(60).prediction) for future in futures} == {numbers(analysed(workbench, clip))}
 

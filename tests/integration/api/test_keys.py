@@ -122,5 +122,5 @@ def test_key_that_has_expired_is_refused(person, program, workbench, monkeypatch
         def now(cls, tz=None):
             return super().now(tz) + timedelta(hours=2)
 
-    monkeypatch.setattr("core.access.access.datetime", Later)
+    monkeypatch.setattr("core.access.keys.datetime", Later)
     refused(program(body["key"]).get(ME), 401, "invalid_credentials")
