@@ -18,7 +18,7 @@ from api.metrics import CONTENT_TYPE, Metrics
 from api.routes_predictions import PROBLEM_REFERENCE
 from api.schemas import HealthShape, ReadinessCheck, ReadinessShape
 from core import __version__
-from core.domain import Caller, Role, Scope
+from core.access.roles import is_admin
 from core.errors import ForbiddenError, InvalidCredentialsError, TelepathyError
 
 router = APIRouter(tags=["health"])
@@ -55,7 +55,7 @@ async def readiness(request: Request, workbench: OpenWorkbench) -> ReadinessShap
     Everybody learns which of them fails; why, which may name a path, admins learn and the log.
     """
     caller = await find_caller(request)
-    is_told_all = caller is not None and may_read_details(caller)
+    is_told_all = caller is not None and is_admin(caller)
     found = await run_in_threadpool(workbench.readiness)
     checks = [
         ReadinessCheck(name=check.name, ok=check.ok, sentence=check.sentence if is_told_all else None)
@@ -72,11 +72,6 @@ async def readiness(request: Request, workbench: OpenWorkbench) -> ReadinessShap
         detail = " ".join(check.sentence for check in failed)
     body = problem(NOT_READY, detail, instance=request.scope["path"])
     return problem_response(request, body.model_copy(update={"checks": checks}))
-
-
-def may_read_details(caller: Caller) -> bool:
-    """Whether `caller` may read what an operator reads."""
-    return caller.user.role is Role.ADMIN and Scope.ADMIN in caller.scopes
 
 
 @router.get(

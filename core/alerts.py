@@ -29,7 +29,7 @@ from core.store.alerts import (
     select_past_alerts,
 )
 from core.store.engine import Store
-from core.store.usage import UsageFilter, UsageSummary, select_month_usage_by_user, select_usage_summary
+from core.store.usage import UsageFilter, UsageSummary, month_of, select_month_usage_by_user, select_usage_summary
 from core.webhooks import is_webhook_url, post_json
 
 BACK_SHARE = 0.95
@@ -171,7 +171,7 @@ def measures_of_quotas(store: Store, plans: Mapping[str, Plan], users: Callable[
     """How much of their plan's monthly quota users have had: of calls or of seconds of sound, whichever is more."""
 
     def quota() -> list[Measured]:
-        month_start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        month_start, _ = month_of(datetime.now(UTC))
         used = select_month_usage_by_user(store, reader=PROCESS, month_start=month_start)
         return [
             Measured(value=share_of_quota(used[user.id], plans[user.plan]), subject=str(user.id), about=user.email)

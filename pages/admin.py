@@ -9,6 +9,7 @@ import streamlit as st
 from core.domain import Reader
 from core.store.predictions import TimeBucket
 from core.store.usage import (
+    month_of,
     select_month_usage_by_user,
     select_usage_by_key,
     select_usage_by_plan,
@@ -93,7 +94,7 @@ def quotas_and_money(workbench: Workbench, reader: Reader, period: Period, names
     with left:
         now = datetime.now(UTC)
         usage_figures.heading("Quotas this month", help=usage_words.begins_anew(now))
-        used = select_month_usage_by_user(workbench.store, reader=reader, month_start=usage_words.month_start(now))
+        used = select_month_usage_by_user(workbench.store, reader=reader, month_start=month_of(now)[0])
         if used:
             frame = usage_tables.quotas_frame(used, names, settings.plans, fallback=settings.new_user_plan)
             usage_tables.draw(frame, key="admin_quotas", alt="Use of monthly quotas by user")

@@ -9,9 +9,15 @@ import streamlit as st
 from core.access.limits import plan_of
 from core.domain import Caller
 from core.store.predictions import TimeBucket
-from core.store.usage import select_month_usage, select_usage_by_key, select_usage_over_time, select_usage_summary
+from core.store.usage import (
+    month_of,
+    select_month_usage,
+    select_usage_by_key,
+    select_usage_over_time,
+    select_usage_summary,
+)
 from core.workbench import Workbench
-from pages.parts import people_names, periods, session, usage_figures, usage_tables, usage_words
+from pages.parts import people_names, periods, session, usage_figures, usage_tables
 
 
 def render() -> None:
@@ -47,7 +53,7 @@ def render() -> None:
 
 
 def quota(workbench: Workbench, caller: Caller) -> None:
-    month_start = usage_words.month_start(datetime.now(UTC))
+    month_start, _ = month_of(datetime.now(UTC))
     used = select_month_usage(workbench.store, user_id=caller.user.id, month_start=month_start)
     plan, name = plan_of(caller, workbench.settings)
     usage_figures.quotas(name, plan, used)

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from core.access import passwords
 from core.access.emails import normalise_email
+from core.access.roles import is_admin
 from core.access.signing_keys import SigningKeys
 from core.config import Settings
-from core.domain import AuditEntry, Caller, Role, Scope, User
+from core.domain import AuditEntry, Caller, Role, User
 from core.errors import (
     AddressTakenError,
     ForbiddenError,
@@ -133,10 +134,6 @@ class Ground:
             subject=subject,
             details={name: str(value) for name, value in details.items()},
         )
-
-
-def is_admin(by: Caller) -> bool:
-    return by.user.role is Role.ADMIN and Scope.ADMIN in by.scopes
 
 
 def require_admin(by: Caller | None, *, what: str = "Only admins may do this.") -> None:

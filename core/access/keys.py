@@ -11,8 +11,8 @@ from uuid import UUID
 import structlog
 
 from core.access import api_keys as key_text
-from core.access.ground import is_admin, require_admin, tidy_name
-from core.access.roles import ROLE_SCOPES
+from core.access.ground import require_admin, tidy_name
+from core.access.roles import ROLE_SCOPES, is_admin
 from core.access.sessions import Sessions
 from core.access.signing_keys import SigningKeys
 from core.config import Settings

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from core.access.access import Access
-from core.domain import Caller, Consent, Project, ProjectMember, Purpose, Reader, Role, Scope, User
+from core.access.roles import is_admin
+from core.domain import Caller, Consent, Project, ProjectMember, Purpose, Reader, User
 from core.errors import (
     ConsentNeededError,
     ForbiddenError,
@@ -70,7 +71,7 @@ class Projects:
         _require_text("purpose_note", purpose_note, MAX_NOTE)
         _require_text("exception", exception, MAX_NOTE)
         _require_retention(retention_days)
-        if purpose in FORBIDDEN and not (exception and _is_admin(by)):
+        if purpose in FORBIDDEN and not (exception and is_admin(by)):
             raise PurposeRefusedError(FORBIDDEN[purpose])
         is_exception = purpose in FORBIDDEN
         now = datetime.now(UTC)
@@ -187,10 +188,6 @@ class Projects:
         if project.owner_id != by.user.id and not by.reader.sees_everything:
             raise ForbiddenError("Only the owner of a project and admins can change it.")
         return project
-
-
-def _is_admin(by: Caller) -> bool:
-    return by.user.role is Role.ADMIN and Scope.ADMIN in by.scopes
 
 
 def _require_text(name: str, text: str, most: int, *, is_needed: bool = False) -> None:

@@ -7,12 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from core.domain import MonthUsage
 from core.errors import QuotaExceededError
 from core.plans import Plan
+from core.store.usage import month_of
 
 UsedThisMonth = Callable[[UUID, datetime], MonthUsage]
 """What a user has used since that beginning of a month, as the ledger knows it."""
@@ -42,13 +43,6 @@ class QuotaStanding:
     """Length of the month."""
     ends_after_s: int
     """Whole seconds, at least one, until the next one begins."""
-
-
-def month_of(moment: datetime) -> tuple[datetime, datetime]:
-    """The beginning of the month that `moment` lies in, and that of the next, in UTC."""
-    start = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    year, month = divmod(start.year * 12 + start.month, 12)
-    return start, start.replace(year=year, month=month + 1)
 
 
 class MonthlyQuotas:

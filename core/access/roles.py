@@ -134,6 +134,11 @@ def may_open(role: Role, page: str) -> bool:
     return role in PAGES.get(page, frozenset())
 
 
+def is_admin(caller: Caller) -> bool:
+    """Whether `caller` may do what only admins may: by their role, and by their key's scopes where they use one."""
+    return caller.user.role is Role.ADMIN and Scope.ADMIN in caller.scopes
+
+
 def rule_of(method: str, path: str) -> Rule:
     """Who may call a route.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -320,7 +320,7 @@ def select_month_usage_by_user(store: Store, *, reader: Reader, month_start: dat
     """What each user has had of a monthly quota in the month that begins at `month_start`; those without any are left
     out.
     """
-    month = UsageFilter(since=month_start, before=next_month(month_start))
+    month = UsageFilter(since=month_start, before=month_of(month_start)[1])
     columns = (_TABLE.c.user_id, _N_CALLS, _AUDIO_S)
     statement = _matching(select(*columns), reader, month).where(_TABLE.c.user_id.is_not(None))
     with store.transaction("reading what is used of monthly quotas") as connection:
@@ -328,16 +328,17 @@ def select_month_usage_by_user(store: Store, *, reader: Reader, month_start: dat
     return {row.user_id: MonthUsage(n_calls=int(row.n_calls), audio_s=float(row.audio_s)) for row in rows}
 
 
-def next_month(month_start: datetime) -> datetime:
-    """The beginning of the month after the one that begins at `month_start`.
+def month_of(moment: datetime) -> tuple[datetime, datetime]:
+    """The beginning of the month of quotas that `moment` lies in, and that of the next, in UTC.
 
     Examples
     --------
-    >>> next_month(datetime(2026, 12, 1)).isoformat()
-    '2027-01-01T00:00:00'
+    >>> [each.isoformat() for each in month_of(datetime(2026, 12, 31, 23, tzinfo=UTC))]
+    ['2026-12-01T00:00:00+00:00', '2027-01-01T00:00:00+00:00']
     """
-    years, month = divmod(month_start.month, 12)
-    return month_start.replace(year=month_start.year + years, month=month + 1)
+    start = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    year, month = divmod(start.year * 12 + start.month, 12)
+    return start, start.replace(year=year, month=month + 1)
 
 
 _TABLE = usage_events

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from core.domain import MonthUsage
 from core.plans import Plan
-from core.store.usage import StatusCount, next_month
+from core.store.usage import StatusCount, month_of
 from pages.parts import words
 
 REQUESTS_HELP = "Calls of the API, and actions on pages that have something judged."
@@ -148,14 +148,9 @@ def most_used(plan: Plan, used: MonthUsage) -> float | None:
     return max((quota.share for quota in quotas(plan, used)), default=None)
 
 
-def month_start(now: datetime) -> datetime:
-    """When the month of quotas began."""
-    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
 def begins_anew(now: datetime) -> str:
     """When quotas begin anew, in a sentence."""
-    return f"The month ends, and quotas begin anew, on {next_month(month_start(now)):%-d %B %Y}, 0:00 UTC."
+    return f"The month ends, and quotas begin anew, on {month_of(now)[1]:%-d %B %Y}, 0:00 UTC."
 
 
 def money(amount: float, currency: str) -> str:
