@@ -22,7 +22,10 @@ from tests.sounds import voice_wav
 SMTP_PASSWORD = "smtp-hunter22"
 METRICS_TOKEN = "metrics-0123456789"
 HOOK = "hook-path-that-is-a-secret"
-SECRETS = (API_KEY[9:], JWT, PASSWORD, LINK_TOKEN, FERNET_KEY, SMTP_PASSWORD, METRICS_TOKEN, HOOK, SOUND[:24].decode())
+SEALING_KEY = FERNET_KEY.rstrip("=")
+SECRETS = (API_KEY[9:], JWT, PASSWORD, LINK_TOKEN, SEALING_KEY, SMTP_PASSWORD, METRICS_TOKEN, HOOK, SOUND[:24].decode())
+MEANT_FOR_THE_TERMINAL = "/set-up?token="
+"""The one link that is printed, while nobody can sign in."""
 IN_CONFIDENCE = {
     "X-API-Key": API_KEY,
     "Authorization": f"Bearer {JWT}",
@@ -38,7 +41,7 @@ def walked(tmp_path_factory):
         "model": "tiny",
         "log_level": "debug",
         "metrics_token": METRICS_TOKEN,
-        "secret_keys": FERNET_KEY,
+        "secret_keys": SEALING_KEY,
         "smtp_url": f"smtp://me:{SMTP_PASSWORD}@127.0.0.1:{free_port()}",
         "alert_emails": "boss@example.org",
         "alert_webhook_url": f"http://127.0.0.1:{free_port()}/{HOOK}",
@@ -48,10 +51,11 @@ def walked(tmp_path_factory):
     ids = {}
     with (
         running_app(tmp_path_factory.mktemp("logs"), **settings) as app,
-        httpx2.Client(base_url=app.url, headers=IN_CONFIDENCE, timeout=30) as client,
+        httpx2.Client(base_url=app.url, headers=IN_CONFIDENCE, timeout=30) as stranger,
+        httpx2.Client(base_url=app.url, headers=app.headers, timeout=30) as known,
     ):
 
-        def ask(method, path, **given):
+        def ask(method, path, client=stranger, **given):
             answer = client.request(method, path, **given)
             if "x-request-id" in answer.headers:
                 ids[answer.headers["x-request-id"]] = (method, path.split("?")[0], answer.status_code)
@@ -62,8 +66,9 @@ def walked(tmp_path_factory):
         for path in ("/api/v1/auth/token", "/sign-in", "/link", "/register"):
             ask("POST", path, data={"email": "ann@example.org", "password": PASSWORD, "token": LINK_TOKEN})
             ask("POST", path, json={"email": "ann@example.org", "password": PASSWORD, "token": LINK_TOKEN})
-        ask("POST", "/api/v1/predict", files={"file": ("noise.wav", SOUND)})
-        ask("POST", "/api/v1/predict", files={"file": ("voice.wav", voice_wav(seconds=1.0))})
+        for client in (stranger, known):
+            ask("POST", "/api/v1/predict", client, files={"file": ("noise.wav", SOUND)})
+            ask("POST", "/api/v1/predict", client, files={"file": ("voice.wav", voice_wav(seconds=1.0))})
         ask("POST", f"/api/v1/predict?token={LINK_TOKEN}", content=SOUND, headers={"X-Request-ID": "mine-1"})
         for path in ("/ws/stream", "/_stcore/stream", "/api/v1/stream"):
             asyncio.run(knock(f"{app.url.replace('http', 'ws')}{path}?token={LINK_TOKEN}"))
@@ -71,7 +76,9 @@ def walked(tmp_path_factory):
             threading.Event().wait(0.02)
         app.stop()
         written = app.log.read_text()
-    return written, ids
+    assert {200, 401} <= {status for _, path, status in ids.values() if path == "/api/v1/predict"}
+    assert app.headers["X-API-Key"] not in written
+    return "\n".join(line for line in written.splitlines() if MEANT_FOR_THE_TERMINAL not in line), ids
 
 
 async def knock(url: str) -> None:

@@ -102,6 +102,7 @@ def prometheus(app, tmp_path_factory):
             stderr=subprocess.STDOUT,
         )
     try:
+        wait_for(lambda: httpx2.get(f"{url}/-/ready", timeout=30).status_code == 200)
         wait_for(lambda: value(url, f'count_over_time(up{{job="telepathy"}}[{DEADLINE_S:.0f}s])') >= 2)
         yield url
     finally:
