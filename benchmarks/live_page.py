@@ -36,8 +36,8 @@ RATE = 48_000
 SILENCE_S, VOICE_S = 3.0, 3.0
 SETTLING_S = 2.0
 """After the first event: connections are made once, and are not what a listener waits for again and again."""
-N_LOOKS = 30
-"""How often memory is read."""
+N_LOOKS = 6
+"""How often memory is read, the page's after a collection of its garbage."""
 HEAP = "() => performance.memory.usedJSHeapSize"
 METER_ON_DB = -45
 """The meter's scale begins at -60; digital silence never lifts it."""
@@ -154,9 +154,11 @@ def watch(app: RunningApp, microphone: Path, way: WayIn, seconds: float) -> Seen
         page.wait_for_timeout(1e3 * SETTLING_S)
         since = page.evaluate("() => performance.timeOrigin + performance.now()")
         process = psutil.Process(app.process.pid)
+        devtools = context.new_cdp_session(page)
         memory = []
         for _ in range(N_LOOKS):
             page.wait_for_timeout(1e3 * seconds / N_LOOKS)
+            devtools.send("HeapProfiler.collectGarbage")
             memory.append((process.memory_info().rss / 1e6, page.evaluate(HEAP) / 1e6))
         found = page.evaluate("() => window.telepathyProbe")
         browser.close()
