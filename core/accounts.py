@@ -10,15 +10,14 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 from uuid import UUID
 
-from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording, Role
-from core.errors import ForbiddenError, LastAdminError, UnknownRecordingError
+from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording
+from core.errors import UnknownRecordingError
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
 from core.store.sessions import select_sessions
-from core.store.users import count_other_active_admins
 from core.workbench import Workbench
 
 _AT_ONCE = 500
@@ -76,7 +75,8 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
 def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) -> None:
     """Delete an account with its recordings, predictions, keys, sessions and projects. The audit log stays.
 
-    What others recorded in its projects is seen by each of them alone from then on.
+    Its sessions and keys end first, so that nothing is added meanwhile. What others recorded in its projects is seen by
+    each of them alone from then on.
 
     Raises
     ------
@@ -87,21 +87,13 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     LastAdminError
         Nobody would be left who can administer.
     StoreError
-        Something could not be deleted; trying again goes on.
+        Something could not be deleted. The account stays disabled, and an admin who tries again goes on.
     """
     access = workbench.access
-    user = access.user(user_id)
-    if by is not None and by.user.id != user_id and not by.reader.sees_everything:
-        raise ForbiddenError("Only its owner and admins can delete an account.")
-    if user.role is Role.ADMIN and count_other_active_admins(access.store, user_id=user_id) == 0:
-        raise LastAdminError
+    access.end_account(user_id, by=by)
     n_recordings = 0
-    for recording in _recordings_of(workbench, user_id):
-        try:
-            workbench.delete_recording(recording.id, reader=PROCESS)
-        except UnknownRecordingError:
-            continue
-        n_recordings += 1
+    while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
+        n_recordings += n_deleted
     for project in select_projects(access.store, user_id=user_id):
         if project.owner_id == user_id:
             for recording in _recordings_in(workbench, PROCESS, project.id):
@@ -110,6 +102,17 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     with access.store.exclusive("deleting an account"):
         delete_user(access.store, user_id=user_id)
         access.audit("account.delete", str(user_id), by, recordings=n_recordings)
+
+
+def _delete_recordings_of(workbench: Workbench, user_id: UUID) -> int:
+    n_deleted = 0
+    for recording in _recordings_of(workbench, user_id):
+        try:
+            workbench.delete_recording(recording.id, reader=PROCESS)
+        except UnknownRecordingError:
+            continue
+        n_deleted += 1
+    return n_deleted
 
 
 def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:

@@ -19,6 +19,7 @@ from core.domain import PROCESS, Caller, Purpose, Reader, Role, Source
 from core.errors import (
     ConsentNeededError,
     ForbiddenError,
+    InvalidCredentialsError,
     InvalidParameterError,
     LastAdminError,
     PurposeRefusedError,
@@ -29,6 +30,7 @@ from core.identifiers import new_id
 from core.retention import RetentionClock, delete_expired
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
+from core.store.projects import delete_project
 from core.store.recordings import count_recordings, insert_recording, select_recording
 from core.usage import Call, noting
 from core.workbench import open_workbench
@@ -300,3 +302,55 @@ def test_last_admin_cannot_delete_themselves(workbench, caller):
     assert workbench.access.user(other.id) == other
     with pytest.raises(UnknownUserError):
         delete_account(workbench, new_id(), by=None)
+
+
+def test_an_account_ends_before_its_data_goes_and_two_admins_cannot_both_leave(workbench, caller, monkeypatch):
+    key = key_header(workbench, role=Role.ADMIN, scopes=ROLE_SCOPES[Role.ADMIN])["X-API-Key"]
+    one, other = workbench.access.caller_of_key(key), caller(Role.ADMIN)
+    workbench.analyse(WAV, name="a.wav", source=Source.API, owner=one.user.id)
+    delete_recording, seen = workbench.delete_recording, []
+
+    def meanwhile(recording_id, *, reader):
+        for act in (
+            lambda: workbench.access.caller_of_key(key),
+            lambda: delete_account(workbench, other.user.id, by=other),
+        ):
+            with pytest.raises((InvalidCredentialsError, LastAdminError)) as refused:
+                act()
+            seen.append(type(refused.value))
+        return delete_recording(recording_id, reader=reader)
+
+    monkeypatch.setattr(workbench, "delete_recording", meanwhile)
+    delete_account(workbench, one.user.id, by=one)
+    assert seen == [InvalidCredentialsError, LastAdminError]
+    assert workbench.access.user(other.user.id).is_active
+
+
+def test_a_project_that_goes_before_its_turn_comes_is_not_changed(workbench, caller, monkeypatch):
+    owner, member = caller(), caller()
+    store, exclusive = workbench.access.store, workbench.access.store.exclusive
+    projects = workbench.projects
+    for change in (
+        lambda project_id: projects.change_retention(project_id, 5, by=owner),
+        lambda project_id: projects.add_member(project_id, member.user.email, by=owner),
+        lambda project_id: projects.remove_member(project_id, member.user.id, by=owner),
+    ):
+        project = projects.create("Voices", Purpose.RESEARCH, by=owner)
+
+        def after_it_is_gone(doing, project=project):
+            monkeypatch.setattr(store, "exclusive", exclusive)
+            delete_project(store, project_id=project.id)
+            return exclusive(doing)
+
+        monkeypatch.setattr(store, "exclusive", after_it_is_gone)
+        with pytest.raises(UnknownProjectError):
+            change(project.id)
+
+
+def test_an_account_is_changed_whole_or_not_at_all(workbench, caller):
+    admin = caller(Role.ADMIN)
+    with pytest.raises(LastAdminError):
+        workbench.access.change_account(admin.user.id, role=Role.ADMIN, plan="pro", is_active=False, by=admin)
+    assert workbench.access.user(admin.user.id) == admin.user
+    changed = workbench.access.change_account(caller().user.id, role=Role.VIEWER, plan="pro", is_active=False, by=admin)
+    assert (changed.role, changed.plan, changed.is_active) == (Role.VIEWER, "pro", False)
