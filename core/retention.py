@@ -1,4 +1,7 @@
-"""Deleting recordings whose time is over: of each project by its own period, of all others by that of the settings."""
+"""Deleting recordings whose time is over: of each project by its own period, of all others by that of the settings.
+
+What else has to be done every hour runs beside it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import structlog
 from core.domain import PROCESS
 from core.errors import TelepathyError, UnknownRecordingError
 from core.store.recordings import select_recordings
+from core.store.usage_days import sum_up_days
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
@@ -79,7 +83,9 @@ def _delete_older(
 
 
 class RetentionClock:
-    """Deletes what has expired, at once and then every hour, in a thread of its own until it is stopped."""
+    """Deletes what has expired and sums up the usage of days that are over, at once and then every hour, in a thread of
+    its own until it is stopped.
+    """
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
@@ -98,12 +104,22 @@ class RetentionClock:
 
     def _run(self) -> None:
         while not self._stops.is_set():
-            try:
-                n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
-                if n_deleted:
-                    log.info("recordings whose time was over were deleted", recordings=n_deleted)
-            except TelepathyError as error:
-                log.warning("recordings whose time is over were not deleted", reason=str(error))
-            except Exception as error:  # a mistake in the program ends no promise: loud, and tried again in an hour
-                log.error("deleting recordings whose time is over failed", exc_info=error)
+            self._try("deleting recordings whose time is over", self._delete_expired)
+            self._try("summing up the usage of days that are over", self._sum_up_usage)
             self._stops.wait(INTERVAL_S)
+
+    def _try(self, doing: str, chore: Callable[[], None]) -> None:
+        try:
+            chore()
+        except TelepathyError as error:
+            log.warning(f"{doing} has to wait", reason=str(error))
+        except Exception as error:  # a mistake in the program ends no promise: loud, and tried again in an hour
+            log.error(f"{doing} failed", exc_info=error)
+
+    def _delete_expired(self) -> None:
+        n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
+        if n_deleted:
+            log.info("recordings whose time was over were deleted", recordings=n_deleted)
+
+    def _sum_up_usage(self) -> None:
+        sum_up_days(self._workbench.store, now=datetime.now(UTC), is_stopping=self._stops.is_set)
