@@ -31,7 +31,7 @@ from core.alerts import (
     teller,
 )
 from core.config import Settings, settings_of_this_machine
-from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
+from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Scope, Source
 from core.errors import (
     ForbiddenError,
     ModelError,
@@ -438,6 +438,23 @@ class Workbench:
     def require_quota(self, call: UsageCall) -> None:
         """Raise QuotaExceededError where who calls has nothing left this month. Nothing is counted."""
         self.limits.require_quota(call_of(call.caller, self.settings, address=call.address, costs_inference=True))
+
+    def require_still_allowed(self, caller: Caller, *, audio_s: float) -> None:
+        """See that a stream may go on of which `audio_s` seconds were heard: asked every few seconds of it.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key or session was revoked or has expired, or the account was disabled or deleted.
+        ForbiddenError
+            They may not have anything recognised any more.
+        QuotaExceededError
+            The month's allowance of sound is used up.
+        """
+        now = self.access.caller_again(caller)
+        if Scope.PREDICT not in now.scopes:
+            raise ForbiddenError("You may not have speech recognised any more: your role or your key changed.")
+        self.limits.require_sound(now, self.settings, audio_s=audio_s)
 
     def count_audio(self, caller: Caller | None, use: Use) -> None:
         """Count what `caller` has just had on their month's quota, until the ledger tells of it."""

@@ -152,6 +152,11 @@ class CallLimits:
             self._quotas.reserve(call.user_id, call.plan, call.plan_name)
             self._quotas.give_back(call.user_id)
 
+    def require_sound(self, caller: Caller, settings: Settings, *, audio_s: float) -> None:
+        """Raise QuotaExceededError where `audio_s` seconds, heard and not counted yet, use up the month's allowance."""
+        plan, plan_name = plan_of(caller, settings)
+        self._quotas.require_sound(caller.user.id, plan, plan_name, audio_s=audio_s)
+
     def add_audio(self, user_id: UUID, audio_s: float) -> None:
         """Count seconds of sound that were judged, until the ledger tells of them."""
         self._quotas.add_audio(user_id, audio_s)

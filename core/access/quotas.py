@@ -91,6 +91,18 @@ class MonthlyQuotas:
             count.n_calls += 1
             return _standing(count.n_calls, plan, now)
 
+    def require_sound(self, user_id: UUID, plan: Plan, plan_name: str, *, audio_s: float) -> None:
+        """See that `audio_s` more seconds, heard and not counted yet, are within the allowance. Nothing is counted.
+
+        Raises
+        ------
+        QuotaExceededError
+            They are not.
+        """
+        if plan.audio_s_per_month is not None and self.used(user_id).audio_s + audio_s >= plan.audio_s_per_month:
+            ends_after_s = _ends_after_s(self._now())
+            raise QuotaExceededError(plan_name, f"{plan.audio_s_per_month:,.0f} seconds of sound", ends_after_s)
+
     def standing(self, user_id: UUID, plan: Plan) -> QuotaStanding | None:
         """How many of the month's calls are left, or None without end. Nothing is counted."""
         return _standing(self.used(user_id).n_calls, plan, self._now())

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.access.limits import call_of
 from core.config import Settings
+from core.domain import Caller
 from core.features.frames import mono_samples
 from core.inference.live import LiveOptions
 from core.inference.live_session import LiveSession
@@ -71,6 +72,9 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
 @st.fragment(run_every=stage.HOP_S)
 def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
     live: LiveSession = st.session_state[SESSION]
+    if live.failure is not None:
+        st.error(f"{live.failure} Nothing more is heard.", icon=":material/hearing_disabled:")
+        return
     lost = f" {live.n_lost} frames were dropped: the machine is overloaded." if live.n_lost else ""
     state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
     # While it goes on, only what is new: all of the half minute would be 45 kB four times a second.
@@ -104,10 +108,16 @@ def _current_session(workbench: Workbench) -> LiveSession:
             partial(_options, workbench.settings),
             max_duration_s=workbench.settings.max_duration_s,
             folder=workbench.settings.data_dir,
+            may_go_on=partial(_may_go_on, workbench, asking.caller),
             on_over=partial(note_stream, workbench.usage, asking),
         )
     live: LiveSession = st.session_state[SESSION]
     return live
+
+
+def _may_go_on(workbench: Workbench, caller: Caller | None, audio_s: float) -> None:
+    if caller is not None:
+        workbench.require_still_allowed(caller, audio_s=audio_s)
 
 
 def _taker(workbench: Workbench):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID
 
 import jsonschema
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 import uvicorn
 import websockets.sync.client
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from api import stream_session
 from api.application import create_api
 from api.stream_events import EVENTS, Summary, asyncapi_document
 from api.stream_session import (
@@ -30,7 +33,7 @@ from api.stream_session import (
     StreamSession,
 )
 from core.config import Settings
-from core.domain import PROCESS, Source
+from core.domain import PROCESS, Role, Scope, Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
 from core.usage import Use
@@ -210,6 +213,34 @@ def test_stream_too_many_is_refused_and_a_seat_is_free_again_afterwards(hasty_cl
             first.receive_json()
     with hasty_client.websocket_connect("/api/v1/stream") as third:
         assert talk(third, [s16le(voice(seconds=1.0))])[-1]["n_windows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "close_code"),
+    [("key", "invalid_credentials", 4401), ("account", "invalid_credentials", 4401), ("quota", "quota_exceeded", 4429)],
+)
+def test_stream_whose_caller_may_not_go_on_ends_with_the_reason(api, workbench, monkeypatch, end, code, close_code):
+    monkeypatch.setattr(stream_session, "CHECK_EVERY_S", 0.05)
+    key = key_header(workbench, role=Role.ANALYST, scopes=[Scope.PREDICT])
+    caller = workbench.access.caller_of_key(key["X-API-Key"])
+    with TestClient(api).websocket_connect("/api/v1/stream", headers=key) as socket:
+        socket.send_text(json.dumps(CONFIGURATION | {"store": True}))
+        socket.send_bytes(s16le(voice(seconds=1.0)))
+        assert socket.receive_json()["type"] == "ready"
+        if end == "key":
+            workbench.access.revoke_key(caller.key_id, by=None)
+        elif end == "account":
+            workbench.access.change_active(caller.user.id, False, by=None)
+        else:
+            plan = replace(workbench.settings.plans["enterprise"], audio_s_per_month=1.0)
+            monkeypatch.setitem(workbench.settings.plans, "enterprise", plan)
+        events = until_summary(socket)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    told = [(event["code"], event["recoverable"]) for event in events if event["type"] == "error"]
+    assert told == [(code, False)]
+    assert closed.value.code == close_code
+    assert (events[-1]["recording_id"] is not None) == (end == "quota")
 
 
 def test_process_that_stops_takes_no_more_streams(workbench):
