@@ -11,7 +11,7 @@ from core.domain import Source
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
 from core.workbench import Workbench
-from pages.parts import answer, projects, session, stage, telephone
+from pages.parts import answer, projects, refusals, session, stage, telephone
 
 AUTOMATIC, WEBSOCKET, WEBRTC = "Automatic", "WebSocket", "WebRTC"
 KEPT = "live_kept"
@@ -39,7 +39,8 @@ def render() -> None:
     if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
         if is_refused and chosen == AUTOMATIC:
             st.info("WebSockets do not get through here, so the sound travels by WebRTC.")
-        workbench.require_quota(session.call("/live"))
+        if not telephone.has_sound():
+            workbench.require_quota(session.call("/live"))
         keep_sound(workbench, telephone.call(workbench, key="live"))
     else:
         keep_stream(*stage.listen(recording_name=recording_name(), key="live_stage"))
@@ -54,13 +55,16 @@ def recording_name() -> str:
 def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
     if sound is None:
         return
-    with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
-        analysis = workbench.analyse(
-            sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
-        )
-        use.add_prediction(analysis.prediction)
-    st.session_state[KEPT] = analysis.prediction.id
-    st.rerun()
+    with refusals.told():
+        with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
+            analysis = workbench.analyse(
+                sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
+            )
+            use.add_prediction(analysis.prediction)
+        telephone.let_go()
+        st.session_state[KEPT] = analysis.prediction.id
+        st.rerun()
+    st.caption("Nothing of it is lost: try again when that is over, or discard it.")
 
 
 def keep_stream(kept: UUID | None, is_refused: bool) -> None:

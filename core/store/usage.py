@@ -93,7 +93,7 @@ class UsageFigures:
     n_failed: int
     """Answered 5xx: the process could not."""
     n_calls: int
-    """Requests that cost inference, which is what quotas and prices count."""
+    """What quotas and prices count: requests that cost inference, and of a batch each recording that was answered."""
     n_predictions: int
     audio_s: float
     last_at: datetime | None

@@ -31,7 +31,7 @@ def n_where(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 _IS_REQUEST = _COLUMNS.duration_ms.is_not(None)
 N_REQUESTS = func.count(_COLUMNS.duration_ms).label("n_requests")
-N_CALLS = n_where(and_(_IS_REQUEST, _COLUMNS.n_predictions > 0)).label("n_calls")
+N_CALLS = n_where(_COLUMNS.n_predictions > 0).label("n_calls")
 AUDIO_S = func.coalesce(func.sum(_COLUMNS.audio_s), 0.0).label("audio_s")
 FIGURES: tuple[Label[Any], ...] = (
     N_REQUESTS,

@@ -18,7 +18,7 @@ from core.usage import WEBRTC, note_stream
 from core.workbench import Workbench
 from pages.parts import session, stage
 
-SESSION = "live_session"
+SESSION, HELD, WANTED = "live_session", "live_held", "live_wanted"
 AS_IT_SOUNDS = {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
 """As by WebSocket: what a browser does to please listeners changes level and spectrum, which the model goes by."""
 N_NEWEST = 12
@@ -38,6 +38,8 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
     -------
     The sound, as a FLAC file, of a session that has just been kept; None in every other run.
     """
+    if HELD in st.session_state:
+        return _decide_again(key)
     # Imported when it is used: it takes a second and 30 MB, and its SRTP library crashes in a process that has loaded
     # tensorflow (2.21), as the tests' has.
     from streamlit_webrtc import WebRtcMode, create_audio_sink_track, webrtc_streamer
@@ -94,7 +96,35 @@ def _decide(live: LiveSession, key: str) -> bytes | None:
     if not is_kept:
         return None
     del st.session_state[SESSION]
-    return live.finish()
+    st.session_state[HELD], st.session_state[WANTED] = live.finish(), True
+    st.rerun()
+
+
+def _decide_again(key: str) -> bytes | None:
+    """Until it is analysed or discarded, what was heard stays: whatever refuses it, nothing of it is lost."""
+    held: bytes | None = st.session_state[HELD]
+    if held is None:
+        del st.session_state[HELD]
+        return None
+    st.markdown("What was heard is still here. Keep it, with the same analysis as an upload?")
+    with st.container(horizontal=True):
+        is_kept = st.button("Keep and analyse", type="primary", key=f"{key}_keep_held")
+        is_discarded = st.button("Discard", key=f"{key}_discard_held")
+    if is_discarded:
+        let_go()
+        st.rerun()
+    return held if st.session_state.pop(WANTED, False) or is_kept else None
+
+
+def has_sound() -> bool:
+    """Whether something was heard of which nobody has said yet what becomes of it."""
+    live: LiveSession | None = st.session_state.get(SESSION)
+    return HELD in st.session_state or (live is not None and not live.is_over and live.duration_s > 0)
+
+
+def let_go() -> None:
+    """Forget what was heard, once it is kept or not wanted."""
+    st.session_state.pop(HELD, None)
 
 
 def _current_session(workbench: Workbench) -> LiveSession:
