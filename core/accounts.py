@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 from uuid import UUID
@@ -36,7 +36,7 @@ recordings/       their sound, as you sent it, under the id of each
 
 
 def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) -> None:
-    """Write a ZIP of all that is held on somebody to `file`.
+    """Write a ZIP of all that is held on somebody to `file`, as it is read: recordings one by one.
 
     Raises
     ------
@@ -54,17 +54,16 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         "projects": select_projects(access.store, user_id=user_id),
         "consents": select_consents(access.store, user_id=user_id),
     }
-    recordings = list(_recordings_of(workbench, user_id))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", README)
         archive.writestr("account.json", _json(account))
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
-        archive.writestr("recordings.json", _json(recordings))
-        archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
+        _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
-        for recording in recordings:
+        for recording in _recordings_of(workbench, user_id):
             if workbench.recording_files.exists(recording.sha256):
                 data = workbench.recording_files.read(recording.sha256)
                 archive.writestr(
@@ -157,6 +156,16 @@ def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry
 
 def _json(what: object) -> str:
     return json.dumps(what, default=_plain, ensure_ascii=False, indent=1)
+
+
+def _write_list(archive: zipfile.ZipFile, name: str, items: Iterable[object]) -> None:
+    """One item after the other: of a million, one is in memory."""
+    with archive.open(name, "w") as file:
+        separator = "["
+        for item in items:
+            file.write(f"{separator}\n{_json(item)}".encode())
+            separator = ","
+        file.write(b"[]" if separator == "[" else b"\n]")
 
 
 def _plain(value: object) -> object:

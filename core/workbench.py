@@ -27,6 +27,7 @@ from core.alerts import (
     measures_of_machine,
     measures_of_quotas,
     measures_of_usage,
+    naming,
     rules_of,
     teller,
 )
@@ -128,6 +129,7 @@ class Workbench:
             {**measures_of_machine(settings), **measures_of_usage(store)},
             tell=teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules}),
             interval_s=settings.alert_interval_s,
+            named=naming(access.users),
         )
         """Evaluated from `alerts.start()` on, which the process calls."""
         self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import threading
 import time
 import zipfile
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core import accounts
 from core.access.roles import ROLE_SCOPES
 from core.accounts import delete_account, write_account_export
 from core.config import Settings
@@ -158,6 +160,19 @@ def test_recordings_are_deleted_when_their_time_is_over_and_others_are_not(workb
     assert delete_expired(workbench, now + timedelta(days=31)) == 0
 
 
+def test_period_counts_from_when_a_recording_was_first_sent_even_if_it_is_sent_again(workbench, caller):
+    owner = caller()
+    project = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=7)
+    first_sent = datetime.now(UTC) - timedelta(days=5)
+    old = make_recording(owner_id=owner.user.id, created_at=first_sent)
+    insert_recording(workbench.store, recording=old)
+    again = replace(old, id=new_id(), project_id=project.id, created_at=datetime.now(UTC))
+    kept = insert_recording(workbench.store, recording=again)
+    assert (kept.id, kept.project_id, kept.created_at) == (old.id, project.id, old.created_at)
+    assert delete_expired(workbench, first_sent + timedelta(days=6, hours=23)) == 0
+    assert delete_expired(workbench, first_sent + timedelta(days=7, hours=1)) == 1
+
+
 def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
     project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
     old = datetime.now(UTC) - timedelta(days=2)
@@ -262,6 +277,22 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         assert secret not in whole
     assert other.user.email.encode() not in whole
     assert b"other.wav" not in whole
+
+
+def test_export_is_written_as_it_is_read(workbench, caller, monkeypatch):
+    file, positions = io.BytesIO(), []
+
+    def many(_workbench, _user_id):
+        for number in range(400):
+            positions.append(file.tell())
+            yield make_recording(name=random.Random(number).randbytes(2_000).hex())
+
+    monkeypatch.setattr(accounts, "_recordings_of", many)
+    write_account_export(workbench, caller().user.id, file)
+    assert positions[0] < positions[200] < positions[399]
+    with zipfile.ZipFile(file) as archive:
+        assert len(json.loads(archive.read("recordings.json"))) == 400
+        assert json.loads(archive.read("predictions.json")) == []
 
 
 def test_deleting_an_account_leaves_nothing_but_the_audit_log(workbench, caller):
