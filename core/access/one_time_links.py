@@ -17,6 +17,7 @@ from core.errors import (
 )
 from core.store.one_time_links import (
     insert_one_time_link,
+    select_invitation,
     select_one_time_link,
     update_one_time_link_used,
     update_one_time_links_revoked,
@@ -77,6 +78,27 @@ class OneTimeLinks(Sessions):
                 raise AddressTakenError(address)
             update_one_time_links_revoked(self.store, email=address, at=datetime.now(UTC))
             return self._new_link(LinkKind.INVITATION, email=address, role=role, by=by)
+
+    def registration_link(self, email: str) -> str | None:
+        """The token of a link by which the owner of an address makes an account; None where it has one already.
+
+        It is for their mailbox alone: whoever asked is not told which it was.
+
+        Raises
+        ------
+        ForbiddenError, InvalidParameterError
+            Registration is not open, or the address is none.
+        """
+        self._require_registration(is_invited=False)
+        address, now = normalise_email(email), datetime.now(UTC)
+        with self.store.exclusive("offering an account"):
+            if select_user_by_email(self.store, email=address) is not None:
+                return None
+            invitation = select_invitation(self.store, email=address, at=now)
+            role = None if invitation is None else invitation.role
+            return self._new_link(
+                LinkKind.INVITATION, email=address, role=role or Role(self.settings.new_user_role), by=None
+            )
 
     def reset_link(self, email_or_id: str | UUID, *, by: Caller | None = None) -> str | None:
         """The token of a link that sets the first or another password of an account; None where there is no account, or

@@ -247,6 +247,27 @@ def test_registration_follows_its_setting(settings, workbench, registration):
         assert browser.post("/register", data=data, headers=HERE).status_code == 409
 
 
+def test_open_registration_does_not_tell_whether_an_address_has_an_account(browser, workbench, user, monkeypatch):
+    monkeypatch.setattr(workbench, "settings", dataclasses.replace(workbench.settings, registration="open"))
+    monkeypatch.setattr(workbench.access, "settings", workbench.settings)
+    links, mails = [], []
+    workbench.mail_link = lambda *link: links.append(link)
+    monkeypatch.setattr(workbench, "mail", mails.append)
+    answers = {
+        email: browser.post("/register", data={"email": email}, headers=HERE)
+        for email in ("ada@example.org", "eve@example.org")
+    }
+    assert {answer.status_code for answer in answers.values()} == {200}
+    assert len({answer.text.replace(email, "") for email, answer in answers.items()}) == 1
+    [(kind, email, token)] = links
+    assert (kind, email) == (LinkKind.INVITATION, "eve@example.org")
+    assert workbench.access.look_at_link(token).role == workbench.settings.new_user_role
+    [told] = mails
+    assert told.to == "ada@example.org"
+    assert "already" in told.text
+    assert browser.post("/register", data={"email": "no address"}, headers=HERE).status_code == 422
+
+
 def test_forgotten_password_is_answered_alike_for_all(browser, workbench, user):
     mailed = []
     workbench.mail_link = lambda kind, email, token: mailed.append((kind, email, token))
