@@ -22,7 +22,7 @@ from api.application import create_api, is_of_the_api, routes_of
 from api.gate import Gate
 from api.middleware import READ_OUT_S
 from core.access.access import Access
-from core.access.links import link_address
+from core.access.links import link_address, note_port
 from core.access_mails import invitation_mail, password_reset_mail
 from core.config import Settings, settings_of_this_machine
 from core.crash_reports import end_reports, report, report_crashes
@@ -55,6 +55,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.alerts.start()
     if workbench.mailer.is_configured:
         workbench.mail_link = partial(mail_link, workbench)
+    note_port(settings, st.get_option("server.port"))
     await asyncio.to_thread(tell_set_up_link, workbench.access, settings)
     see_who_connects()
     drain_when_told_to_stop(settings.shutdown_deadline_s)

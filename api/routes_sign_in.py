@@ -133,7 +133,7 @@ def _sign_in_page(
         email=email,
         registration=settings.registration,
         single_sign_on=settings.single_sign_on,
-        is_set_up=workbench.access.is_set_up(),
+        has_admin=workbench.access.has_admin(),
         refusal=refusal,
     )
 
@@ -380,12 +380,20 @@ async def show_link(request: Request, workbench: OpenWorkbench) -> Response:
 
 def _link_page(workbench: Workbench, token: str, name: str, refusal: TelepathyError | None) -> Response:
     try:
-        kind = workbench.access.peek_link(token)
-        if kind not in _LINK_TITLES:
+        link = workbench.access.look_at_link(token)
+        if link.kind not in _LINK_TITLES:
             raise InvalidLinkError
     except InvalidLinkError as invalid:
-        return _page("link", "This link does not work", kind="", token="", name="", refusal=invalid)
-    return _page("link", _LINK_TITLES[kind], kind=kind.value, token=token, name=name, refusal=refusal)
+        return _page("link", "This link does not work", kind="", token="", name="", email="", refusal=invalid)
+    return _page(
+        "link",
+        _LINK_TITLES[link.kind],
+        kind=link.kind.value,
+        token=token,
+        name=name,
+        email=link.email,
+        refusal=refusal,
+    )
 
 
 @router.post("/link")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 
 from core.domain import PROCESS
 from core.errors import TelepathyError, UnknownRecordingError
-from core.store.recordings import select_recordings
+from core.store.recordings import select_known_hashes, select_recordings
 from core.store.usage_days import sum_up_days
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 3600.0
+STRAY_AFTER = timedelta(hours=1)
+"""Longer than any analysis takes."""
 _AT_ONCE = 500
 
 
@@ -82,6 +85,32 @@ def _delete_older(
             workbench.access.audit("recordings.expire", subject, None, recordings=n_deleted, days=days)
 
 
+def delete_stray_sounds(workbench: Workbench, now: datetime, *, is_stopping: Callable[[], bool] = lambda: False) -> int:
+    """Delete sounds without a recording, as a process that is killed between the two leaves behind; returns how many.
+
+    What is younger than `STRAY_AFTER` may be on its way, and what `Workbench.sounds_in_use` names waits for its turn.
+
+    Raises
+    ------
+    StoreError
+        Store or sounds cannot be read.
+    """
+    n_deleted = 0
+    files = workbench.recording_files
+    hashes = files.hashes()
+    while some := list(islice(hashes, _AT_ONCE)):
+        if is_stopping():
+            break
+        in_use = select_known_hashes(workbench.store, hashes=some)
+        for others in workbench.sounds_in_use:
+            in_use |= others(some)
+        for sha256 in some:
+            if sha256 not in in_use and files.is_older(sha256, now - STRAY_AFTER):
+                workbench.delete_stray_sound(sha256)
+                n_deleted += 1
+    return n_deleted
+
+
 class RetentionClock:
     """Deletes what has expired and sums up the usage of days that are over, at once and then every hour, in a thread of
     its own until it is stopped.
@@ -103,6 +132,7 @@ class RetentionClock:
             self._thread.join()
 
     def _run(self) -> None:
+        self._try("deleting sounds without a recording", self._delete_stray_sounds)
         while not self._stops.is_set():
             self._try("deleting recordings whose time is over", self._delete_expired)
             self._try("summing up the usage of days that are over", self._sum_up_usage)
@@ -120,6 +150,11 @@ class RetentionClock:
         n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
         if n_deleted:
             log.info("recordings whose time was over were deleted", recordings=n_deleted)
+
+    def _delete_stray_sounds(self) -> None:
+        n_deleted = delete_stray_sounds(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
+        if n_deleted:
+            log.warning("sounds without a recording were deleted", sounds=n_deleted)
 
     def _sum_up_usage(self) -> None:
         sum_up_days(self._workbench.store, now=datetime.now(UTC), is_stopping=self._stops.is_set)

@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -110,6 +110,8 @@ class Workbench:
         self.key_guard = KeyGuard(windows, settings)
         self.mail_guard = MailGuard(windows)
         self.recording_files = recording_files
+        self.sounds_in_use: list[Callable[[Collection[str]], set[str]]] = []
+        """Each says which of some sounds, by SHA-256, wait without a recording: whoever keeps such adds itself."""
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
@@ -369,6 +371,16 @@ class Workbench:
         elif self.recording_files.exists(recording.sha256):  # both who had it deleted it at this moment
             self.recording_files.delete(recording.sha256)
         return recording
+
+    def delete_stray_sound(self, sha256: str) -> None:
+        """Delete a sound that no recording has, unless somebody sends the same at this moment. Raises StoreError."""
+        try:
+            sound = self.recording_files.read(sha256)
+        except StoreError:
+            sound = b""  # damaged: nobody can use it again
+        self.recording_files.delete(sha256)
+        if sound and count_recordings(self.store, reader=PROCESS, sha256=sha256):
+            self.recording_files.write(sound)
 
     def _delete_sound(self, sha256: str) -> bytes:
         """Delete the sound that one recording alone has, and return it; empty where others have it too.

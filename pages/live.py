@@ -33,7 +33,8 @@ def render() -> None:
             key="live_way_in",
             help="Automatic takes the WebSocket, which any HTTPS proxy passes on, and WebRTC where that is refused.",
         )
-    if not projects.ask_consent(workbench, session.caller(), None, prefix="live"):
+    project_id = projects.choose(workbench, session.caller(), prefix="live")
+    if not projects.ask_consent(workbench, session.caller(), project_id, prefix="live"):
         return
     is_refused = st.session_state.get("live_websocket_refused", False)
     if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
@@ -41,9 +42,9 @@ def render() -> None:
             st.info("WebSockets do not get through here, so the sound travels by WebRTC.")
         if not telephone.has_sound():
             workbench.require_quota(session.call("/live"))
-        keep_sound(workbench, telephone.call(workbench, key="live"))
+        keep_sound(workbench, telephone.call(workbench, key="live"), project_id)
     else:
-        keep_stream(*stage.listen(recording_name=recording_name(), key="live_stage"))
+        keep_stream(*stage.listen(recording_name=recording_name(), project_id=project_id, key="live_stage"))
     if KEPT in st.session_state:
         show(workbench, st.session_state[KEPT])
 
@@ -52,13 +53,18 @@ def recording_name() -> str:
     return f"Live session, {datetime.now(session.zone()):%-d %B %Y, %H:%M}"
 
 
-def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
+def keep_sound(workbench: Workbench, sound: bytes | None, project_id: UUID | None) -> None:
     if sound is None:
         return
     with refusals.told():
         with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
             analysis = workbench.analyse(
-                sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
+                sound,
+                name=recording_name(),
+                source=Source.STREAM,
+                owner=session.owner(),
+                project_id=project_id,
+                timeline=True,
             )
             use.add_prediction(analysis.prediction)
         telephone.let_go()

@@ -43,6 +43,11 @@ class OneTimeLinks(Sessions):
 
         return any(user.role is Role.ADMIN and user.is_active and can_sign_in(user) for user in self.users())
 
+    def has_admin(self) -> bool:
+        """Whether some admin has been here, or could be: the set-up link that was printed is not needed any more."""
+        admins = [user for user in self.users() if user.role is Role.ADMIN and user.is_active]
+        return any(admin.has_password or admin.last_sign_in_at is not None for admin in admins)
+
     def set_up_link(self) -> str | None:
         """The token of a fresh link into the first admin's account, which is made if need be; None once set up."""
         with self.store.exclusive("making a set-up link"):

@@ -29,7 +29,7 @@ from core.errors import (
     UnknownUserError,
 )
 from core.identifiers import new_id
-from core.retention import RetentionClock, delete_expired
+from core.retention import RetentionClock, delete_expired, delete_stray_sounds
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
 from core.store.projects import delete_project
@@ -385,3 +385,29 @@ def test_an_account_is_changed_whole_or_not_at_all(workbench, caller):
     assert workbench.access.user(admin.user.id) == admin.user
     changed = workbench.access.change_account(caller().user.id, role=Role.VIEWER, plan="pro", is_active=False, by=admin)
     assert (changed.role, changed.plan, changed.is_active) == (Role.VIEWER, "pro", False)
+
+
+def test_sounds_without_a_recording_are_deleted_once_they_are_an_hour_old(workbench, caller):
+    kept = workbench.analyse(WAV, name="a.wav", source=Source.API, owner=caller().user.id).recording
+    files = workbench.recording_files
+    stray, waiting = files.write(b"left behind by a process that was killed"), files.write(b"waits for its turn")
+    workbench.sounds_in_use.append(lambda hashes: {waiting} & set(hashes))
+    now = datetime.now(UTC)
+    assert delete_stray_sounds(workbench, now + timedelta(minutes=59)) == 0
+    assert files.exists(stray)
+    assert delete_stray_sounds(workbench, now + timedelta(minutes=61)) == 1
+    assert [files.exists(sha256) for sha256 in (stray, waiting, kept.sha256)] == [False, True, True]
+
+
+def test_a_stray_sound_that_somebody_sends_at_that_moment_stays(workbench, caller, monkeypatch):
+    files, user_id = workbench.recording_files, caller().user.id
+    sha256 = files.write(WAV)
+    delete = files.delete
+
+    def sent_meanwhile(found):
+        insert_recording(workbench.store, recording=make_recording(sha256=sha256, owner_id=user_id))
+        delete(found)
+
+    monkeypatch.setattr(files, "delete", sent_meanwhile)
+    workbench.delete_stray_sound(sha256)
+    assert files.read(sha256) == WAV

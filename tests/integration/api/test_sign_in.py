@@ -187,6 +187,15 @@ def test_set_up_link_that_anything_else_opens_shows_a_button(browser, workbench,
     assert is_signed_in(browser)
 
 
+def test_sign_in_page_tells_of_the_terminal_until_an_admin_has_been_here(browser, workbench):
+    assert "the terminal shows a link" in browser.get("/sign-in").text
+    token = workbench.access.set_up_link()
+    assert "the terminal shows a link" in browser.get("/sign-in").text
+    assert browser.post("/set-up", data={"token": token}, headers=HERE).status_code == 303
+    browser.cookies.clear()
+    assert "the terminal" not in browser.get("/sign-in").text
+
+
 def test_set_up_takes_no_other_link(browser, workbench, user):
     token = workbench.access.reset_link(user.id)
     assert browser.get("/set-up", params={"token": token}, headers=OPENED_BY_A_PERSON).status_code == 403
@@ -222,7 +231,9 @@ def test_reset_link_sets_another_password_and_ends_other_sessions(api, browser, 
 
 def test_invitation_makes_an_account_of_its_role(browser, workbench):
     token = workbench.access.invite(email="grace@example.org", role=Role.ANNOTATOR, by=None)
-    assert "Welcome" in browser.get("/link", params={"token": token}).text
+    shown = browser.get("/link", params={"token": token}).text
+    assert "Welcome" in shown
+    assert "invited as <strong>grace@example.org</strong>" in shown
     data = {"token": token, "name": "Grace", "password": "seven lonely compilers dancing"}
     assert browser.post("/link", data=data, headers=HERE).status_code == 303
     me = browser.get("/api/v1/auth/me").json()

@@ -33,9 +33,10 @@ from api.stream_session import (
     StreamSession,
 )
 from core.config import Settings
-from core.domain import PROCESS, Role, Scope, Source
+from core.domain import PROCESS, Purpose, Role, Scope, Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
+from core.store.recordings import select_recording
 from core.usage import Use
 from core.workbench import open_workbench
 from tests.callers import key_header, make_fake_caller
@@ -272,6 +273,22 @@ def test_stream_is_kept_as_a_recording_with_its_timeline_when_asked(client, work
     assert str(prediction.recording_id) == summary["recording_id"]
     audio = client.get(f"/api/v1/recordings/{summary['recording_id']}/audio")
     assert audio.content.startswith(b"fLaC")
+
+
+def test_stream_is_kept_in_a_project_once_its_sender_agreed(api, workbench, sound):
+    key = key_header(workbench, role=Role.ANALYST, scopes=[Scope.PREDICT, Scope.READ])
+    caller = workbench.access.caller_of_key(key["X-API-Key"])
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=caller)
+    into_it = CONFIGURATION | {"store": True, "project": str(project.id)}
+    with TestClient(api).websocket_connect("/api/v1/stream", headers=key) as socket:
+        socket.send_text(json.dumps(into_it))
+        told = socket.receive_json()
+        assert (told["code"], told["recoverable"]) == ("consent_needed", True)
+        assert not workbench.projects.has_agreed(caller.user.id, project.id)
+        summary = talk(socket, pieces(s16le(sound)), into_it | {"consent": True})[-1]
+    assert workbench.projects.has_agreed(caller.user.id, project.id)
+    recording = select_recording(workbench.store, recording_id=UUID(summary["recording_id"]), reader=PROCESS)
+    assert recording.project_id == project.id
 
 
 def test_stream_is_not_kept_unless_asked(client, workbench, sound):
