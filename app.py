@@ -16,12 +16,13 @@ from typing import NoReturn
 import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.application import create_api, is_of_the_api, routes_of
 from api.gate import Gate
 from api.middleware import READ_OUT_S
 from core.access.access import Access
-from core.access.links import link_address
+from core.access.links import link_address, note_port
 from core.access_mails import invitation_mail, password_reset_mail
 from core.config import Settings, settings_of_this_machine
 from core.crash_reports import end_reports, report, report_crashes
@@ -55,7 +56,9 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.alerts.start()
     if workbench.mailer.is_configured:
         workbench.mail_link = partial(mail_link, workbench)
+    note_port(settings, st.get_option("server.port"))
     await asyncio.to_thread(tell_set_up_link, workbench.access, settings)
+    see_who_connects()
     drain_when_told_to_stop(settings.shutdown_deadline_s)
     try:
         yield
@@ -73,7 +76,8 @@ def mail_link(workbench: Workbench, kind: LinkKind, email: str, token: str) -> N
     settings = workbench.settings
     link = link_address(settings, kind, token, port=st.get_option("server.port"))
     if kind is LinkKind.INVITATION:
-        mail = invitation_mail(to=email, link=link, invited_by="An admin", hours=settings.link_hours)
+        invited_by = "" if settings.registration == "open" else "An admin"
+        mail = invitation_mail(to=email, link=link, invited_by=invited_by, hours=settings.link_hours)
     else:
         mail = password_reset_mail(to=email, link=link, hours=settings.link_hours)
     workbench.mail(mail)
@@ -97,6 +101,18 @@ def refuse_to_start(error: TelepathyError) -> NoReturn:
     sys.stderr.write(f"Telepathy cannot start. {error}\n")
     sys.stderr.flush()
     os._exit(2)
+
+
+def see_who_connects() -> None:
+    """Keep uvicorn from believing `X-Forwarded-For` and `X-Forwarded-Proto` of whoever connects from this machine.
+
+    `streamlit run` cannot be told to. Who is believed stands in `trusted_proxies`, and `core.access.addresses` goes by
+    it; a header that uvicorn has followed before would let every program on this machine choose its address.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        server = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(server, uvicorn.Server) and isinstance(server.config.loaded_app, ProxyHeadersMiddleware):
+            server.config.loaded_app = server.config.loaded_app.app
 
 
 def drain_when_told_to_stop(deadline_s: float) -> None:

@@ -23,7 +23,7 @@ from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.roles import WEBSOCKET, require_route, rule_of
 from core.config import Settings
 from core.domain import Caller, Reader, Scope
-from core.errors import AccessError, CrossSiteError, InvalidCredentialsError, NotSignedInError
+from core.errors import AccessError, CrossSiteError, InvalidCredentialsError, NotSignedInError, TelepathyError
 from core.workbench import Workbench
 
 KEY_HEADER = "x-api-key"
@@ -62,7 +62,8 @@ async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
     rule, caller = rule_of(method, path), None
     refusal: AccessError | None = None
     if rule.is_public and method in READING_METHODS:
-        yield  # what looks after the process is answered however much is asked
+        _admit_probe(connection)
+        yield  # no other limit: what looks after the process is answered however busy its address is
         return
     if not rule.is_public:
         try:
@@ -79,6 +80,14 @@ async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
         if refusal is not None:
             raise refusal
         yield
+
+
+def _admit_probe(connection: HTTPConnection) -> None:
+    try:
+        workbench = workbench_of(connection)
+    except TelepathyError:
+        return  # it could not even be opened, which is what the answer is about to say
+    workbench.limits.admit_probe(address_of(connection))
 
 
 async def _asking(connection: HTTPConnection) -> Caller:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from core.access.addresses import caller_address
@@ -14,8 +16,8 @@ from core.domain import Caller
 from core.errors import QuotaExceededError, RateLimitedError
 from core.plans import Plan
 
-RATE_LIMIT, PLAN = "rate_limit", "plan"
-"""In `scope["state"]`: the header fields that `api.middleware.Doorkeeper` sends, and the caller's plan."""
+RATE_LIMIT, PLAN, ADMITTED = "rate_limit", "plan", "admitted"
+"""In `scope["state"]`: the header fields that `api.middleware.Doorkeeper` sends, the caller's plan, what was let in."""
 
 
 def address_of(connection: HTTPConnection, settings: Settings) -> str:
@@ -54,10 +56,40 @@ async def limited(
     try:
         async with limits.admit(call) as admission:
             state[RATE_LIMIT] = admission.headers
+            state[ADMITTED] = call, admission
             yield admission
     except (RateLimitedError, QuotaExceededError) as error:
         state.setdefault(RATE_LIMIT, error.headers)
         raise
+
+
+@dataclass(slots=True)
+class Parts:
+    """How many parts of a call have been answered so far."""
+
+    n_answered: int = 0
+
+
+@asynccontextmanager
+async def counted_each(connection: HTTPConnection, limits: CallLimits, n_parts: int) -> AsyncIterator[Parts]:
+    """Count a call that was let in as one as `n_parts` of the month's quota; those without an answer cost nothing.
+
+    Raises
+    ------
+    QuotaExceededError
+        Fewer are left; nothing is counted then.
+    """
+    state = connection.scope["state"]
+    call, admission = state[ADMITTED]
+    admission = await run_in_threadpool(limits.take_more, call, n_parts - 1, admission)
+    state[RATE_LIMIT] = admission.headers
+    parts = Parts()
+    try:
+        yield parts
+    except BaseException:
+        limits.give_back(call, n_parts - 1)  # and the first by who let the call in
+        raise
+    limits.give_back(call, n_parts - parts.n_answered)
 
 
 def body_cap_mb(connection: HTTPConnection, max_mb: float) -> float:

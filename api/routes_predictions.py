@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
-from api.limits import body_cap_mb
+from api.limits import Parts, body_cap_mb, counted_each
 from api.schemas import (
     BatchProblem,
     BatchResult,
@@ -219,7 +219,7 @@ async def batch_predict(
         await _require_consent(workbench, caller, parameters)
         waiting = iter(enumerate(form.files))
 
-        async def work_through() -> None:
+        async def work_through(parts: Parts) -> None:
             for position, file in waiting:
                 name = name_of(file)
                 try:
@@ -234,15 +234,17 @@ async def batch_predict(
                     problems.append(BatchProblem(position=position, name=name, problem=refused))
                 else:
                     usage_of(request.scope).add_prediction(analysis.prediction)
+                    parts.n_answered += 1
                     shape = PredictionShape.of(analysis.prediction)
                     results.append(BatchResult(position=position, name=name, prediction=shape))
 
         # As many at a time as there are workers: one batch leaves the queue to other callers.
-        async with asyncio.TaskGroup() as group:
-            for _ in range(settings.inference_workers):
-                group.create_task(work_through())
-    if busy and len(busy) == len(form.files):
-        raise busy[0]
+        async with counted_each(request, workbench.limits, len(form.files)) as parts:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(settings.inference_workers):
+                    group.create_task(work_through(parts))
+            if busy and len(busy) == len(form.files):
+                raise busy[0]
     return BatchShape(
         results=sorted(results, key=lambda result: result.position),
         problems=sorted(problems, key=lambda refused: refused.position),

@@ -37,6 +37,8 @@ from api.errors import kind_of
 from api.signing_in import SingleSignOn, signed_in_by_password, user_agent_of, with_hashing
 from api.uploads import received_body
 from core.access.access import SignedIn
+from core.access.emails import normalise_email
+from core.access_mails import account_exists_mail
 from core.config import REPOSITORY
 from core.domain import LinkKind
 from core.errors import (
@@ -131,7 +133,7 @@ def _sign_in_page(
         email=email,
         registration=settings.registration,
         single_sign_on=settings.single_sign_on,
-        is_set_up=workbench.access.is_set_up(),
+        has_admin=workbench.access.has_admin(),
         refusal=refusal,
     )
 
@@ -216,12 +218,20 @@ def show_register(workbench: OpenWorkbench) -> Response:
 
 
 def _register_page(
-    workbench: Workbench, *, name: str = "", email: str = "", refusal: TelepathyError | None = None
+    workbench: Workbench,
+    *,
+    name: str = "",
+    email: str = "",
+    is_sent: bool = False,
+    refusal: TelepathyError | None = None,
 ) -> Response:
     return _page(
         "register",
         "Make an account",
         registration=workbench.settings.registration,
+        is_mail_sent_here=workbench.mail_link is not None,
+        is_sent=is_sent,
+        hours=f"{workbench.settings.link_hours:g} hours",
         name=name,
         email=email,
         refusal=refusal,
@@ -232,6 +242,8 @@ def _register_page(
 async def register(request: Request, workbench: OpenWorkbench) -> Response:
     form = await _form(request, workbench)
     name, email = form.get("name", "").strip(), form.get("email", "").strip()
+    if workbench.settings.registration == "open" and workbench.mail_link is not None:
+        return _offer_by_mail(workbench, email)
 
     def make() -> SignedIn:
         user = workbench.access.register(email=email, name=name, password=form.get("password", ""))
@@ -242,6 +254,30 @@ async def register(request: Request, workbench: OpenWorkbench) -> Response:
     except TelepathyError as error:
         return _register_page(workbench, name=name, email=email, refusal=error)
     return _signed_in(signed_in, workbench, "/")
+
+
+def _offer_by_mail(workbench: Workbench, typed: str) -> Response:
+    """Answers alike whether the address has an account or not, and as fast: its owner is told by mail, afterwards."""
+    try:
+        address = normalise_email(typed)
+    except InvalidParameterError as error:
+        return _register_page(workbench, email=typed, refusal=error)
+    response = _register_page(workbench, email=typed, is_sent=True)
+    response.background = BackgroundTask(_mail_registration, workbench, address)
+    return response
+
+
+def _mail_registration(workbench: Workbench, address: str) -> None:
+    if workbench.mail_link is None or not workbench.mail_guard.takes(address):
+        return
+    token = workbench.access.registration_link(address)
+    try:
+        if token is None:
+            workbench.mail(account_exists_mail(to=workbench.access.user_by_email(address).email))
+        else:
+            workbench.mail_link(LinkKind.INVITATION, address, token)
+    except (MailError, UnknownUserError) as error:
+        log.warning("a link to a new account was not mailed", reason=str(error))
 
 
 @router.get("/forgot")
@@ -344,12 +380,20 @@ async def show_link(request: Request, workbench: OpenWorkbench) -> Response:
 
 def _link_page(workbench: Workbench, token: str, name: str, refusal: TelepathyError | None) -> Response:
     try:
-        kind = workbench.access.peek_link(token)
-        if kind not in _LINK_TITLES:
+        link = workbench.access.look_at_link(token)
+        if link.kind not in _LINK_TITLES:
             raise InvalidLinkError
     except InvalidLinkError as invalid:
-        return _page("link", "This link does not work", kind="", token="", name="", refusal=invalid)
-    return _page("link", _LINK_TITLES[kind], kind=kind.value, token=token, name=name, refusal=refusal)
+        return _page("link", "This link does not work", kind="", token="", name="", email="", refusal=invalid)
+    return _page(
+        "link",
+        _LINK_TITLES[link.kind],
+        kind=link.kind.value,
+        token=token,
+        name=name,
+        email=link.email,
+        refusal=refusal,
+    )
 
 
 @router.post("/link")

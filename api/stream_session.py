@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.stream_events import ENCODINGS, Configuration, End, Failed, Ready, Warned, event_of, summary_of
 from core.domain import Caller, LiveEmotion, Source
-from core.errors import InvalidParameterError, TelepathyError
+from core.errors import AccessError, InvalidParameterError, QuotaExceededError, StoreError, TelepathyError
 from core.features.stream_file import StreamFile
 from core.identifiers import new_id
 from core.inference.live import LiveOptions, LiveStream
@@ -46,7 +46,11 @@ OUTBOX = 64
 _TELL_AGAIN_S = 5.0
 _NOTICEABLE_S = 1.0
 
+CHECK_EVERY_S = 3.0
+"""How long a stream can go on whose key, session, account or quota has come to its end."""
+
 CLOSED_NORMALLY, CLOSED_FOR_SIZE, CLOSED_FOR_IDLENESS, CLOSED_FOR_MISTAKE = 1000, 1009, 4408, 4400
+CLOSED_FOR_ACCESS, CLOSED_FOR_QUOTA = 4401, 4429
 
 log = structlog.get_logger(__name__)
 
@@ -201,7 +205,9 @@ class StreamSession:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._judge(configuration, live, kept))
-                group.create_task(self._read(configuration))
+                reading = group.create_task(self._read(configuration))
+                watching = group.create_task(self._watch(live, reading))
+                reading.add_done_callback(lambda _: watching.cancel())
         finally:
             self._use.add_summary(live.summary(), model_version=live.model_version)
         recording_id, prediction_id = await self._keep(configuration, kept)
@@ -215,6 +221,30 @@ class StreamSession:
             log.info("stream left")
         finally:
             await self._inbox.close()
+
+    async def _watch(self, live: LiveStream, reading: asyncio.Task[None]) -> None:
+        """End the stream, with the reason told, once its caller may not go on. Windows do not wait for this."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            try:
+                await self._in_thread(
+                    lambda: self._workbench.require_still_allowed(self._caller, audio_s=live.duration_s)
+                )
+            except QuotaExceededError as error:
+                self._close_code = CLOSED_FOR_QUOTA
+                refusal: AccessError = error
+            except AccessError as error:
+                self._close_code = CLOSED_FOR_ACCESS
+                self._is_wanted = False
+                refusal = error
+            except StoreError as error:
+                log.warning("whether a stream may go on is not known", reason=str(error))
+                continue
+            else:
+                continue
+            await self._outbox.put(Failed(code=refusal.code, detail=str(refusal), recoverable=False))
+            reading.cancel()
+            return
 
     async def _read_frames(self, configuration: Configuration) -> None:
         """Take frames until the sender ends the stream or goes quiet."""

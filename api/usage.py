@@ -26,7 +26,7 @@ NOTED_ALIASES = frozenset({"/predict", "/batch-predict"})
 NOT_NOTED = frozenset({"/api/v1/health"})
 """Probes ask every few seconds and would be most of the ledger."""
 
-CLOSED_AS = {1000: 200, 1009: 413, 1012: 503, 4400: 400, 4403: 403, 4408: 408, 4503: 503}
+CLOSED_AS = {1000: 200, 1009: 413, 1012: 503, 4400: 400, 4401: 401, 4403: 403, 4408: 408, 4429: 429, 4503: 503}
 """The status of HTTP that stands for the code a WebSocket was closed with."""
 
 

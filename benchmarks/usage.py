@@ -7,6 +7,7 @@ python -m benchmarks.usage --fill PATH_OR_URL --sizes 200000     # leave a big l
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import statistics
 import tempfile
@@ -15,11 +16,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import numpy as np
 import psutil
+import psycopg
 import typer
 from rich import box
 from rich.console import Console
@@ -31,6 +33,7 @@ from core.domain import Emotion, Reader, UsageEvent
 from core.identifiers import new_id
 from core.store.engine import Store, open_store
 from core.store.predictions import TimeBucket
+from core.store.schema import usage_events
 from core.store.usage import (
     UsageFilter,
     count_usage_by_confidence,
@@ -47,6 +50,7 @@ from core.store.usage import (
     select_usage_over_time,
     select_usage_summary,
 )
+from core.store.usage_days import append_late_days, sum_up_days
 from tests.postgresql import PostgreSQLMissingError
 
 SPAN = timedelta(days=90)
@@ -109,7 +113,22 @@ def fill(store: Store, n: int, *, users: Sequence[UUID] = (), seed: int = 0) -> 
                     address=f"192.0.{who[row]}.0/24",
                 )
             )
+        append(store, batch)
+
+
+def append(store: Store, batch: Sequence[UsageEvent]) -> None:
+    """Append lines as the ledger does; to PostgreSQL by COPY, since filling is not what is measured."""
+    if store.backend != "postgresql":
         insert_usage_events(store, events=batch)
+        return
+    columns = ", ".join(column.name for column in usage_events.columns)
+    with store.transaction("filling the usage ledger") as connection:
+        append_late_days(store, connection, batch)
+        driver = cast(psycopg.Connection, connection.connection.driver_connection)
+        with driver.cursor().copy(f"COPY usage_events ({columns}) FROM STDIN") as copy:
+            for event in batch:
+                values = (getattr(event, field.name) for field in dataclasses.fields(event))
+                copy.write_row([value.value if isinstance(value, Emotion) else value for value in values])
 
 
 def questions(store: Store) -> dict[str, Callable[[], object]]:
@@ -186,7 +205,11 @@ def measure(backend: str, sizes: list[int], folder: Path) -> Table:
         for size in sizes:
             with empty_store() as url, open_store(url) as store:
                 fill(store, size)
+                started = time.perf_counter()
+                n_days = sum_up_days(store, now=datetime.now(UTC))
+                summed_up_s = time.perf_counter() - started
                 column = {name: answering(ask) for name, ask in questions(store).items()}
+                column[f"summing up {n_days} days, once"] = f"{summed_up_s:.1f} s"
                 column["load of the machine"] = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
                 column["memory of this process"] = f"{psutil.Process().memory_info().rss / 1e6:.0f} MB"
                 if backend == "duckdb":
@@ -216,6 +239,7 @@ def main(
     if fill_url:
         with open_store(fill_url) as store:
             fill(store, max(numbers))
+            sum_up_days(store, now=datetime.now(UTC))
         return
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:

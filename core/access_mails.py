@@ -6,14 +6,32 @@ from core.mail import Mail
 
 
 def invitation_mail(*, to: str, link: str, invited_by: str, hours: float) -> Mail:
-    """Somebody is invited to make an account."""
+    """Somebody is invited to make an account; where anybody may make one, they may have asked for it themselves."""
+    why = (
+        f"{invited_by} invites you to Telepathy, a workbench for emotion in speech."
+        if invited_by
+        else "You are invited to Telepathy, a workbench for emotion in speech, or asked for an account there yourself."
+    )
     return Mail(
         to=to,
         subject="Your invitation to Telepathy",
         text=(
-            f"{invited_by} invites you to Telepathy, a workbench for emotion in speech.\n\n"
+            f"{why}\n\n"
             f"Open this link to choose a password:\n\n{link}\n\n"
             f"It works once, within {_duration(hours)}. If you expected no invitation, ignore this message.\n"
+        ),
+    )
+
+
+def account_exists_mail(*, to: str) -> Mail:
+    """Somebody, we hope the owner of the account, wanted to make another."""
+    return Mail(
+        to=to,
+        subject="You have an account at Telepathy",
+        text=(
+            "Somebody asked for an account at Telepathy with your e-mail address, which has one already.\n\n"
+            "If that was you, sign in; the sign-in page also offers a new password. If it was not you, ignore this "
+            "message: nothing has changed, and they were not told that you have an account.\n"
         ),
     )
 

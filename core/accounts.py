@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 from uuid import UUID
 
-from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording, Role
-from core.errors import ForbiddenError, LastAdminError, UnknownRecordingError
+from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording
+from core.errors import UnknownRecordingError
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
 from core.store.sessions import select_sessions
-from core.store.users import count_other_active_admins
 from core.workbench import Workbench
 
 _AT_ONCE = 500
@@ -37,7 +36,7 @@ recordings/       their sound, as you sent it, under the id of each
 
 
 def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) -> None:
-    """Write a ZIP of all that is held on somebody to `file`.
+    """Write a ZIP of all that is held on somebody to `file`, as it is read: recordings one by one.
 
     Raises
     ------
@@ -55,17 +54,16 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         "projects": select_projects(access.store, user_id=user_id),
         "consents": select_consents(access.store, user_id=user_id),
     }
-    recordings = list(_recordings_of(workbench, user_id))
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", README)
         archive.writestr("account.json", _json(account))
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
-        archive.writestr("recordings.json", _json(recordings))
-        archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
+        _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
-        for recording in recordings:
+        for recording in _recordings_of(workbench, user_id):
             if workbench.recording_files.exists(recording.sha256):
                 data = workbench.recording_files.read(recording.sha256)
                 archive.writestr(
@@ -76,7 +74,8 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
 def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) -> None:
     """Delete an account with its recordings, predictions, keys, sessions and projects. The audit log stays.
 
-    What others recorded in its projects is seen by each of them alone from then on.
+    Its sessions and keys end first, so that nothing is added meanwhile. What others recorded in its projects is seen by
+    each of them alone from then on.
 
     Raises
     ------
@@ -87,21 +86,13 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     LastAdminError
         Nobody would be left who can administer.
     StoreError
-        Something could not be deleted; trying again goes on.
+        Something could not be deleted. The account stays disabled, and an admin who tries again goes on.
     """
     access = workbench.access
-    user = access.user(user_id)
-    if by is not None and by.user.id != user_id and not by.reader.sees_everything:
-        raise ForbiddenError("Only its owner and admins can delete an account.")
-    if user.role is Role.ADMIN and count_other_active_admins(access.store, user_id=user_id) == 0:
-        raise LastAdminError
+    access.end_account(user_id, by=by)
     n_recordings = 0
-    for recording in _recordings_of(workbench, user_id):
-        try:
-            workbench.delete_recording(recording.id, reader=PROCESS)
-        except UnknownRecordingError:
-            continue
-        n_recordings += 1
+    while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
+        n_recordings += n_deleted
     for project in select_projects(access.store, user_id=user_id):
         if project.owner_id == user_id:
             for recording in _recordings_in(workbench, PROCESS, project.id):
@@ -110,6 +101,17 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     with access.store.exclusive("deleting an account"):
         delete_user(access.store, user_id=user_id)
         access.audit("account.delete", str(user_id), by, recordings=n_recordings)
+
+
+def _delete_recordings_of(workbench: Workbench, user_id: UUID) -> int:
+    n_deleted = 0
+    for recording in _recordings_of(workbench, user_id):
+        try:
+            workbench.delete_recording(recording.id, reader=PROCESS)
+        except UnknownRecordingError:
+            continue
+        n_deleted += 1
+    return n_deleted
 
 
 def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:
@@ -154,6 +156,16 @@ def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry
 
 def _json(what: object) -> str:
     return json.dumps(what, default=_plain, ensure_ascii=False, indent=1)
+
+
+def _write_list(archive: zipfile.ZipFile, name: str, items: Iterable[object]) -> None:
+    """One item after the other: of a million, one is in memory."""
+    with archive.open(name, "w") as file:
+        separator = "["
+        for item in items:
+            file.write(f"{separator}\n{_json(item)}".encode())
+            separator = ","
+        file.write(b"[]" if separator == "[" else b"\n]")
 
 
 def _plain(value: object) -> object:

@@ -6,9 +6,10 @@ measurement is clearly back: 5 % below the limit, so that one that trembles ther
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -174,12 +175,34 @@ def measures_of_quotas(store: Store, plans: Mapping[str, Plan], users: Callable[
         month_start, _ = month_of(datetime.now(UTC))
         used = select_month_usage_by_user(store, reader=PROCESS, month_start=month_start)
         return [
-            Measured(value=share_of_quota(used[user.id], plans[user.plan]), subject=str(user.id), about=user.email)
+            Measured(
+                value=share_of_quota(used[user.id], plans[user.plan]), subject=str(user.id), about=account_of(user.id)
+            )
             for user in users()
             if user.id in used and user.plan in plans
         ]
 
     return {"quota": quota}
+
+
+def account_of(user_id: UUID) -> str:
+    """How an account stands in what is kept of alerts; `naming` makes its address of it."""
+    return f"account {user_id}"
+
+
+def naming(users: Callable[[], Sequence[User]]) -> Callable[[str], str]:
+    """What puts addresses in the place of accounts when an alert is shown: none of a deleted account is kept."""
+
+    def named(text: str) -> str:
+        if not _ACCOUNT.search(text):
+            return text
+        addresses = {str(user.id): user.email for user in users()}
+        return _ACCOUNT.sub(lambda found: addresses.get(found[1], "an account that was deleted"), text)
+
+    return named
+
+
+_ACCOUNT = re.compile(r"account ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 def share_of_quota(used: MonthUsage, plan: Plan) -> float:
@@ -230,6 +253,8 @@ class Alerts:
         Called with every alert that opens or closes, once, by whichever process noticed.
     interval_s
         Between two evaluations once `start` was called.
+    named
+        Puts addresses in the place of accounts, whenever an alert is shown or told of.
     """
 
     def __init__(
@@ -240,11 +265,13 @@ class Alerts:
         *,
         tell: Callable[[Alert], None],
         interval_s: float,
+        named: Callable[[str], str] = str,
     ) -> None:
         self.rules = tuple(rules)
         self._store = store
         self._measures = dict(measures)
         self._tell = tell
+        self._named = named
         self._interval_s = interval_s
         self._evaluating = threading.Lock()
         self._stopping = threading.Event()
@@ -290,7 +317,8 @@ class Alerts:
                     log.warning("alert rule not evaluated", rule=rule.name, reason=str(error))
                 except Exception as error:  # a mistake in one measurement hides none of the others
                     log.error("alert rule failed", rule=rule.name, exc_info=error)
-        for alert in changed:
+        shown = [self._shown(alert) for alert in changed]
+        for alert in shown:
             log.warning(
                 "alert" if alert.closed_at is None else "alert over",
                 rule=alert.rule,
@@ -299,7 +327,16 @@ class Alerts:
                 alert_id=str(alert.id),
             )
             self._tell(alert)
-        return changed
+        return shown
+
+    def _shown(self, alert: Alert) -> Alert:
+        return replace(
+            alert,
+            sentence=self._named(alert.sentence),
+            closing_sentence=self._named(alert.closing_sentence),
+            acknowledged_by=alert.acknowledged_by and self._named(alert.acknowledged_by),
+            closed_by=alert.closed_by and self._named(alert.closed_by),
+        )
 
     def _evaluate(self, rule: AlertRule, found: Sequence[Measured]) -> list[Alert]:
         changed: list[Alert | None] = []
@@ -340,21 +377,21 @@ class Alerts:
 
     def open_alerts(self) -> list[Alert]:
         """Those that last, newest first."""
-        return select_open_alerts(self._store)
+        return [self._shown(alert) for alert in select_open_alerts(self._store)]
 
     def past_alerts(self, *, limit: int = 100) -> list[Alert]:
         """Those that are over, the one that closed last first."""
-        return select_past_alerts(self._store, limit=limit)
+        return [self._shown(alert) for alert in select_past_alerts(self._store, limit=limit)]
 
     def acknowledge(self, alert_id: UUID, *, by: str) -> Alert:
         """Note that `by` has seen it; it stays open while it lasts. Whoever was first stays noted."""
-        return insert_acknowledgement(self._store, alert_id=alert_id, actor=by, at=datetime.now(UTC))
+        return self._shown(insert_acknowledgement(self._store, alert_id=alert_id, actor=by, at=datetime.now(UTC)))
 
     def dismiss(self, alert: Alert, *, by: str) -> None:
         """Close it by hand, such as that of a machine that is gone; it opens again while it is still measured."""
         closed = self._close(alert, f"Closed by {by}.", None, actor=by)
         if closed is not None:
-            self._tell(closed)
+            self._tell(self._shown(closed))
 
 
 def teller(settings: Settings, mailer: Mailer, outbox: Outbox, titles: Mapping[str, str]) -> Callable[[Alert], None]:

@@ -21,6 +21,10 @@ PREFIX = "TELEPATHY_"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+PROBE_LIMITS = "50 per second; 1200 per minute"
+"""Far more than load balancers and Prometheus ask, far less than it takes to keep a process busy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything an operator may choose; docs/settings.md has one line for each field (tested)."""
@@ -116,6 +120,8 @@ class Settings:
     changes or adds a plan field by field; free, pro and enterprise are always there."""
     address_limits: str = "300 per minute; 10000 per day"
     """Calls from one network address, whoever makes them; windows move."""
+    probe_limits: str = PROBE_LIMITS
+    """Looks at public addresses, such as `/readyz` and `/metrics`, from one network address; windows move."""
     redis_url: str = dataclasses.field(default="", repr=False)
     """Redis that keeps counts of limits for several processes, such as `redis://host:6379/0`; empty means memory."""
     secret_keys: str = dataclasses.field(default="", repr=False)
@@ -303,6 +309,7 @@ def _check_ranges(settings: Settings) -> None:
         needed = "given: whoever shares `recordings_url` needs the keys that its recordings are encrypted with"
         raise InvalidSettingError("secret_keys", "empty", needed)
     require_limits("address_limits", settings.address_limits)
+    require_limits("probe_limits", settings.probe_limits)
     if settings.new_user_plan not in settings.plans:
         raise InvalidSettingError("new_user_plan", repr(settings.new_user_plan), f"a plan: {', '.join(settings.plans)}")
 

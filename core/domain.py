@@ -276,7 +276,7 @@ class Alert:
     closed_at: datetime | None = None
     """None while it lasts."""
     closed_by: str | None = None
-    """An admin's address; `telepathy` when the measurement was back within its limit."""
+    """An admin's address, kept as the id of the account; `telepathy` when the measurement was back within its limit."""
     closing_sentence: str = ""
 
 

@@ -504,18 +504,21 @@ class RateLimitedError(AccessError):
 
 
 class QuotaExceededError(AccessError):
-    """The plan's allowance for this month is used up."""
+    """The plan's allowance for this month is used up, or too little of it is left."""
 
     code = "quota_exceeded"
 
-    def __init__(self, plan: str, allowance: str, retry_after_s: int) -> None:
+    def __init__(self, plan: str, allowance: str, retry_after_s: int, *, n_left: int = 0) -> None:
+        left = f"only {n_left:,} of them {'is' if n_left == 1 else 'are'} left" if n_left else "they are used up"
+        ask = "Ask for fewer at once, wait" if n_left else "Wait"
         super().__init__(
-            f"The plan {plan!r} allows {allowance} a month, and they are used up. "
-            "Wait for the next month, or ask an admin for a larger plan."
+            f"The plan {plan!r} allows {allowance} a month, and {left}. "
+            f"{ask} for the next month, or ask an admin for a larger plan."
         )
         self.plan = plan
         self.allowance = allowance
         self.retry_after_s = retry_after_s
+        self.n_left = n_left
         self.headers: dict[str, str] = {}
         """How the caller's limits stand, in header fields."""
 

@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -27,11 +27,12 @@ from core.alerts import (
     measures_of_machine,
     measures_of_quotas,
     measures_of_usage,
+    naming,
     rules_of,
     teller,
 )
 from core.config import Settings, settings_of_this_machine
-from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
+from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Scope, Source
 from core.errors import (
     ForbiddenError,
     ModelError,
@@ -110,6 +111,8 @@ class Workbench:
         self.key_guard = KeyGuard(windows, settings)
         self.mail_guard = MailGuard(windows)
         self.recording_files = recording_files
+        self.sounds_in_use: list[Callable[[Collection[str]], set[str]]] = []
+        """Each says which of some sounds, by SHA-256, wait without a recording: whoever keeps such adds itself."""
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self._keepers = ThreadPoolExecutor(settings.inference_workers, thread_name_prefix="keeper")
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
@@ -129,6 +132,7 @@ class Workbench:
             {**measures_of_machine(settings), **measures_of_usage(store)},
             tell=teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules}),
             interval_s=settings.alert_interval_s,
+            named=naming(access.users),
         )
         """Evaluated from `alerts.start()` on, which the process calls."""
         self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))
@@ -371,6 +375,16 @@ class Workbench:
             self.recording_files.delete(recording.sha256)
         return recording
 
+    def delete_stray_sound(self, sha256: str) -> None:
+        """Delete a sound that no recording has, unless somebody sends the same at this moment. Raises StoreError."""
+        try:
+            sound = self.recording_files.read(sha256)
+        except StoreError:
+            sound = b""  # damaged: nobody can use it again
+        self.recording_files.delete(sha256)
+        if sound and count_recordings(self.store, reader=PROCESS, sha256=sha256):
+            self.recording_files.write(sound)
+
     def _delete_sound(self, sha256: str) -> bytes:
         """Delete the sound that one recording alone has, and return it; empty where others have it too.
 
@@ -441,6 +455,23 @@ class Workbench:
     def require_quota(self, call: UsageCall) -> None:
         """Raise QuotaExceededError where who calls has nothing left this month. Nothing is counted."""
         self.limits.require_quota(call_of(call.caller, self.settings, address=call.address, costs_inference=True))
+
+    def require_still_allowed(self, caller: Caller, *, audio_s: float) -> None:
+        """See that a stream may go on of which `audio_s` seconds were heard: asked every few seconds of it.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key or session was revoked or has expired, or the account was disabled or deleted.
+        ForbiddenError
+            They may not have anything recognised any more.
+        QuotaExceededError
+            The month's allowance of sound is used up.
+        """
+        now = self.access.caller_again(caller)
+        if Scope.PREDICT not in now.scopes:
+            raise ForbiddenError("You may not have speech recognised any more: your role or your key changed.")
+        self.limits.require_sound(now, self.settings, audio_s=audio_s)
 
     def count_audio(self, caller: Caller | None, use: Use) -> None:
         """Count what `caller` has just had on their month's quota, until the ledger tells of it."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 
 import streamlit as st
 
+from core.alerts import account_of
 from core.domain import Reader
 from core.store.predictions import TimeBucket
 from core.store.usage import (
@@ -46,7 +47,7 @@ def render() -> None:
 
 
 def watch(workbench: Workbench) -> None:
-    alerts.show(workbench, actor=session.who())
+    alerts.show(workbench, actor=account_of(session.caller().user.id))
     usage_figures.heading("Right now")
     usage_figures.health(workbench)
 

@@ -44,6 +44,14 @@ def empty() -> None:
         st.page_link("analyse.py", label="Analyse a recording", icon=":material/graphic_eq:")
 
 
+def whose() -> tables.Whose:
+    workbench = session.workbench()
+    return tables.Whose(
+        users={user.id: user.email for user in workbench.access.users()},
+        projects={project.id: project.name for project in workbench.projects.list_for(session.reader())},
+    )
+
+
 def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone: tzinfo, reader: Reader) -> None:
     heading, order_place, download_place, _room_for_the_tables_tools = st.columns(
         [4, 3, 2, 2], vertical_alignment="bottom"
@@ -74,6 +82,7 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
         zone=zone,
         key=f"explore_table_{detail.visit(place)}",
         on_open=lambda row: detail.open_prediction(row.id),
+        whose=whose() if reader.sees_everything else None,
     )
     paging.draw(place, page.next_cursor, n_shown)
 

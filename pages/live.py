@@ -11,7 +11,7 @@ from core.domain import Source
 from core.store.predictions import select_prediction
 from core.store.recordings import select_recording
 from core.workbench import Workbench
-from pages.parts import answer, projects, session, stage, telephone
+from pages.parts import answer, projects, refusals, session, stage, telephone
 
 AUTOMATIC, WEBSOCKET, WEBRTC = "Automatic", "WebSocket", "WebRTC"
 KEPT = "live_kept"
@@ -33,16 +33,18 @@ def render() -> None:
             key="live_way_in",
             help="Automatic takes the WebSocket, which any HTTPS proxy passes on, and WebRTC where that is refused.",
         )
-    if not projects.ask_consent(workbench, session.caller(), None, prefix="live"):
+    project_id = projects.choose(workbench, session.caller(), prefix="live")
+    if not projects.ask_consent(workbench, session.caller(), project_id, prefix="live"):
         return
     is_refused = st.session_state.get("live_websocket_refused", False)
     if chosen == WEBRTC or (chosen == AUTOMATIC and is_refused):
         if is_refused and chosen == AUTOMATIC:
             st.info("WebSockets do not get through here, so the sound travels by WebRTC.")
-        workbench.require_quota(session.call("/live"))
-        keep_sound(workbench, telephone.call(workbench, key="live"))
+        if not telephone.has_sound():
+            workbench.require_quota(session.call("/live"))
+        keep_sound(workbench, telephone.call(workbench, key="live"), project_id)
     else:
-        keep_stream(*stage.listen(recording_name=recording_name(), key="live_stage"))
+        keep_stream(*stage.listen(recording_name=recording_name(), project_id=project_id, key="live_stage"))
     if KEPT in st.session_state:
         show(workbench, st.session_state[KEPT])
 
@@ -51,16 +53,24 @@ def recording_name() -> str:
     return f"Live session, {datetime.now(session.zone()):%-d %B %Y, %H:%M}"
 
 
-def keep_sound(workbench: Workbench, sound: bytes | None) -> None:
+def keep_sound(workbench: Workbench, sound: bytes | None, project_id: UUID | None) -> None:
     if sound is None:
         return
-    with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
-        analysis = workbench.analyse(
-            sound, name=recording_name(), source=Source.STREAM, owner=session.owner(), timeline=True
-        )
-        use.add_prediction(analysis.prediction)
-    st.session_state[KEPT] = analysis.prediction.id
-    st.rerun()
+    with refusals.told():
+        with st.spinner("Analysing"), workbench.serving(session.call("/live")) as use:
+            analysis = workbench.analyse(
+                sound,
+                name=recording_name(),
+                source=Source.STREAM,
+                owner=session.owner(),
+                project_id=project_id,
+                timeline=True,
+            )
+            use.add_prediction(analysis.prediction)
+        telephone.let_go()
+        st.session_state[KEPT] = analysis.prediction.id
+        st.rerun()
+    st.caption("Nothing of it is lost: try again when that is over, or discard it.")
 
 
 def keep_stream(kept: UUID | None, is_refused: bool) -> None:

@@ -18,7 +18,7 @@ import typer
 
 from core.access import secret_commands
 from core.access.access import Access, is_valid_key
-from core.access.links import link_address
+from core.access.links import link_address, noted_port
 from core.config import settings_of_this_machine
 from core.domain import ApiKey, LinkKind, Role, Scope
 from core.errors import InvalidParameterError, TelepathyError, UnknownUserError
@@ -212,7 +212,8 @@ def _print_link(access: Access, email: str) -> None:
     token = access.reset_link(access.user_by_email(email).email)
     if token is None:
         raise UnknownUserError(f"for {email} that is active")
-    typer.echo(link_address(access.settings, LinkKind.PASSWORD_RESET, token))
+    port = noted_port(access.settings)
+    typer.echo(link_address(access.settings, LinkKind.PASSWORD_RESET, token, port=port))
 
 
 def _print_row(*cells: str) -> None:

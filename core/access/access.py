@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from core.access import passwords, tokens
 from core.access.accounts import Accounts
@@ -13,7 +13,10 @@ from core.access.sessions import SignedIn
 from core.access.signing_keys import SigningKeys
 from core.config import Settings
 from core.domain import Caller
+from core.errors import InvalidCredentialsError
 from core.store.access_store import open_access_store
+from core.store.api_keys import select_api_key
+from core.store.users import select_user
 
 __all__ = ["FIRST_ADMIN", "Access", "SignedIn", "is_valid_key"]
 
@@ -36,6 +39,23 @@ class Access(Accounts, Keys):
         access = Access(settings, open_access_store(settings.access_location), keys, process=process)
         passwords.prepare_for_strangers()
         return access
+
+    def caller_again(self, caller: Caller) -> Caller:
+        """`caller` as they are now, some time after they showed who they are: for what goes on for long.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key or session was revoked or has expired, or the account was disabled or deleted.
+        """
+        if caller.key_id is None and caller.session_id is None:
+            return caller
+        if caller.key_id is None:
+            return self._caller_of_session_id(caller.user.id, caller.session_id)
+        key, user = select_api_key(self.store, key_id=caller.key_id), select_user(self.store, user_id=caller.user.id)
+        if key is None or user is None or not user.is_active or not is_valid_key(key, datetime.now(UTC)):
+            raise InvalidCredentialsError("The API key was revoked or has expired, or its account was disabled.")
+        return self._caller_with_key(user, key)
 
     def close(self) -> None:
         """Write what is still to be noted, and close the store. A second call does nothing."""

@@ -199,6 +199,36 @@ class Accounts(OneTimeLinks):
             self._audit("user.enable" if is_active else "user.disable", user.email, by)
             return self.user(user_id)
 
+    def change_account(self, user_id: UUID, *, role: Role, plan: str, is_active: bool, by: Caller | None) -> User:
+        """Change role, plan and whether an account may sign in: all of it, or nothing. Raises like each alone."""
+        with self.store.exclusive("changing an account"):
+            self.change_role(user_id, role, by=by)
+            self.change_plan(user_id, plan, by=by)
+            return self.change_active(user_id, is_active, by=by)
+
+    def end_account(self, user_id: UUID, *, by: Caller | None) -> User:
+        """Shut an account before it is deleted: its sessions, keys and links end on their next request.
+
+        Raises
+        ------
+        ForbiddenError
+            It is another's, and `by` is no admin.
+        LastAdminError
+            Nobody would be left who can administer.
+        UnknownUserError
+            There is no such account.
+        """
+        with self.store.exclusive("ending an account"):
+            user, now = self.user(user_id), datetime.now(UTC)
+            if by is not None and by.user.id != user_id and not by.reader.sees_everything:
+                raise ForbiddenError("Only its owner and admins can delete an account.")
+            self._require_another_admin(user)
+            update_sessions_revoked(self.store, user_id=user_id, at=now)
+            update_api_keys_revoked(self.store, user_id=user_id, at=now)
+            update_one_time_links_revoked(self.store, email=user.email, at=now)
+            update_user(self.store, user_id=user_id, is_active=False)
+            return user
+
     def _require_another_admin(self, user: User) -> None:
         """Raises LastAdminError where `user` is the only active admin; true only inside an exclusive transaction."""
         is_admin = user.role is Role.ADMIN and user.is_active

@@ -72,12 +72,11 @@ class Keys(Sessions):
         ):
             raise InvalidCredentialsError("The API key is not valid: it is not whole, was revoked, or has expired.")
         self._note_use(kept.key, now)
-        return self._caller(
-            kept.user,
-            scopes=kept.key.scopes & ROLE_SCOPES[kept.user.role],
-            plan=kept.key.plan or kept.user.plan,
-            key_id=kept.key.id,
-        )
+        return self._caller_with_key(kept.user, kept.key)
+
+    def _caller_with_key(self, user: User, key: ApiKey) -> Caller:
+        scopes = key.scopes & ROLE_SCOPES[user.role]
+        return self._caller(user, scopes=scopes, plan=key.plan or user.plan, key_id=key.id)
 
     def _note_use(self, key: ApiKey, now: datetime) -> None:
         """Have another thread write `last_used_at`: no call waits for it, or fails with it."""

@@ -17,7 +17,7 @@ from limits import RateLimitItem
 from core.access.addresses import network_of
 from core.access.quotas import MonthlyQuotas, QuotaStanding, UsedThisMonth
 from core.access.windows import Standing, Window, Windows, items_of
-from core.config import Settings
+from core.config import PROBE_LIMITS, Settings
 from core.domain import Caller, MonthUsage
 from core.errors import QuotaExceededError, RateLimitedError
 from core.plans import Plan
@@ -26,7 +26,12 @@ BUSY_AGAIN_S = 1
 """When to come back after too many calls at a time: one of them may have ended by then."""
 _THREADS = 8
 """Ask Redis and the ledger on behalf of event loops."""
-_BY = {"key": "with one key", "user": "by one account", "address": "from one network address"}
+_BY = {
+    "key": "with one key",
+    "user": "by one account",
+    "address": "from one network address",
+    "probe": "of this kind from one network address",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class Admission:
 
     headers: Mapping[str, str]
     """How the caller's limits stand, for the answer."""
+    standings: tuple[Standing, ...] = ()
+    """Of the windows."""
 
 
 def plan_of(caller: Caller, settings: Settings) -> tuple[Plan, str]:
@@ -82,11 +89,14 @@ class CallLimits:
         windows: Windows,
         *,
         address_limits: str,
+        probe_limits: str = PROBE_LIMITS,
         used_this_month: UsedThisMonth | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._windows = windows
         self._address_items = items_of(address_limits)
+        self._probe_items = items_of(probe_limits)
+        self._probes = Windows.open("")
         self._quotas = MonthlyQuotas(used_this_month or _nothing_used, now=now)
         self._seats: Counter[tuple[str, UUID | None]] = Counter()
         self._seats_changing = threading.Lock()
@@ -101,7 +111,11 @@ class CallLimits:
         InvalidSettingError
             `redis_url` is not right.
         """
-        return cls(windows or Windows.open(settings.redis_url), address_limits=settings.address_limits)
+        return cls(
+            windows or Windows.open(settings.redis_url),
+            address_limits=settings.address_limits,
+            probe_limits=settings.probe_limits,
+        )
 
     @property
     def used_this_month(self) -> UsedThisMonth:
@@ -151,6 +165,50 @@ class CallLimits:
         if call.user_id is not None and call.plan is not None:
             self._quotas.reserve(call.user_id, call.plan, call.plan_name)
             self._quotas.give_back(call.user_id)
+
+    def take_more(self, call: Call, n_calls: int, admission: Admission) -> Admission:
+        """Count `n_calls` more on the month's quota, all or none: of a batch, which has been let in as one call.
+
+        Raises
+        ------
+        QuotaExceededError
+            Fewer are left. Nothing is counted then.
+        """
+        if call.user_id is None or call.plan is None or n_calls == 0:
+            return admission
+        try:
+            quota = self._quotas.reserve(call.user_id, call.plan, call.plan_name, n_calls=n_calls)
+        except QuotaExceededError as error:
+            n_left = error.n_left + 1  # the one it was let in as is about to be given back
+            refusal = QuotaExceededError(error.plan, error.allowance, error.retry_after_s, n_left=n_left)
+            standing = self._quotas.standing(call.user_id, call.plan)
+            refusal.headers = header_fields(admission.standings, standing and replace(standing, remaining=n_left))
+            raise refusal from None
+        return replace(admission, headers=header_fields(admission.standings, quota))
+
+    def give_back(self, call: Call, n_calls: int) -> None:
+        """Take back calls of a batch that got no answer."""
+        if call.user_id is not None and n_calls > 0:
+            self._quotas.give_back(call.user_id, n_calls=n_calls)
+
+    def admit_probe(self, address: str) -> None:
+        """Count a look at how the process is; in memory always, so that none waits for Redis.
+
+        Raises
+        ------
+        RateLimitedError
+            Too many came from this address.
+        """
+        windows = [Window(item, "probe", network_of(address)) for item in self._probe_items]
+        is_taken, standings = self._probes.take(windows)
+        if not is_taken:
+            fullest = max((each for each in standings if each.is_full), key=lambda each: each.retry_after_s)
+            raise RateLimitedError(_sentence(fullest.window), fullest.retry_after_s)
+
+    def require_sound(self, caller: Caller, settings: Settings, *, audio_s: float) -> None:
+        """Raise QuotaExceededError where `audio_s` seconds, heard and not counted yet, use up the month's allowance."""
+        plan, plan_name = plan_of(caller, settings)
+        self._quotas.require_sound(caller.user.id, plan, plan_name, audio_s=audio_s)
 
     def add_audio(self, user_id: UUID, audio_s: float) -> None:
         """Count seconds of sound that were judged, until the ledger tells of them."""
@@ -209,7 +267,7 @@ class CallLimits:
             refusal = RateLimitedError(_sentence(fullest.window), fullest.retry_after_s)
             refusal.headers = header_fields(standings, quota and replace(quota, remaining=quota.remaining + 1))
             raise refusal
-        return Admission(headers=header_fields(standings, quota))
+        return Admission(headers=header_fields(standings, quota), standings=tuple(standings))
 
     @contextmanager
     def _taken_back_on_failure(self, call: Call) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import quote
 
 from core.config import Settings
@@ -14,6 +15,22 @@ LINK_PATHS = {
 }
 PORT = 8501
 """Where `make run` starts the workbench."""
+PORT_FILE = "port"
+"""In the data folder."""
+
+
+def note_port(settings: Settings, port: int) -> None:
+    """Have links that other programs print lead to this process. A folder that cannot be written costs only that."""
+    with contextlib.suppress(OSError):
+        (settings.data_dir / PORT_FILE).write_text(f"{port}\n")
+
+
+def noted_port(settings: Settings) -> int:
+    """Where the workbench on this data runs, or ran last; where `make run` starts it if it never did."""
+    try:
+        return int((settings.data_dir / PORT_FILE).read_text())
+    except (OSError, ValueError):
+        return PORT
 
 
 def link_address(settings: Settings, kind: LinkKind, token: str, *, port: int = PORT) -> str:

@@ -17,6 +17,7 @@ from core.errors import (
 )
 from core.store.one_time_links import (
     insert_one_time_link,
+    select_invitation,
     select_one_time_link,
     update_one_time_link_used,
     update_one_time_links_revoked,
@@ -41,6 +42,11 @@ class OneTimeLinks(Sessions):
             return user.has_password or (self.settings.single_sign_on and user.last_sign_in_at is not None)
 
         return any(user.role is Role.ADMIN and user.is_active and can_sign_in(user) for user in self.users())
+
+    def has_admin(self) -> bool:
+        """Whether some admin has been here, or could be: the set-up link that was printed is not needed any more."""
+        admins = [user for user in self.users() if user.role is Role.ADMIN and user.is_active]
+        return any(admin.has_password or admin.last_sign_in_at is not None for admin in admins)
 
     def set_up_link(self) -> str | None:
         """The token of a fresh link into the first admin's account, which is made if need be; None once set up."""
@@ -77,6 +83,27 @@ class OneTimeLinks(Sessions):
                 raise AddressTakenError(address)
             update_one_time_links_revoked(self.store, email=address, at=datetime.now(UTC))
             return self._new_link(LinkKind.INVITATION, email=address, role=role, by=by)
+
+    def registration_link(self, email: str) -> str | None:
+        """The token of a link by which the owner of an address makes an account; None where it has one already.
+
+        It is for their mailbox alone: whoever asked is not told which it was.
+
+        Raises
+        ------
+        ForbiddenError, InvalidParameterError
+            Registration is not open, or the address is none.
+        """
+        self._require_registration(is_invited=False)
+        address, now = normalise_email(email), datetime.now(UTC)
+        with self.store.exclusive("offering an account"):
+            if select_user_by_email(self.store, email=address) is not None:
+                return None
+            invitation = select_invitation(self.store, email=address, at=now)
+            role = None if invitation is None else invitation.role
+            return self._new_link(
+                LinkKind.INVITATION, email=address, role=role or Role(self.settings.new_user_role), by=None
+            )
 
     def reset_link(self, email_or_id: str | UUID, *, by: Caller | None = None) -> str | None:
         """The token of a link that sets the first or another password of an account; None where there is no account, or

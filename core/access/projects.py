@@ -126,13 +126,13 @@ class Projects:
         ForbiddenError
             Only its owner and admins may.
         """
-        project = self._changeable(project_id, by)
         wanted = email.strip().casefold()
-        user = next((user for user in self._access.users() if user.email.casefold() == wanted), None)
-        if user is None:
-            raise UnknownUserError(email)
-        if user.id != project.owner_id:
-            with self._store.exclusive("sharing a project"):
+        with self._store.exclusive("sharing a project"):
+            project = self._changeable(project_id, by)
+            user = next((user for user in self._access.users() if user.email.casefold() == wanted), None)
+            if user is None:
+                raise UnknownUserError(email)
+            if user.id != project.owner_id:
                 member = ProjectMember(project_id=project_id, user_id=user.id, since=datetime.now(UTC))
                 insert_project_member(self._store, member=member)
                 self._access.audit("project.share", str(project_id), by, user=user.email)
@@ -140,17 +140,17 @@ class Projects:
 
     def remove_member(self, project_id: UUID, user_id: UUID, *, by: Caller) -> None:
         """Share a project with somebody no longer; members may leave themselves. Raises like `add_member`."""
-        if user_id != by.user.id:
-            self._changeable(project_id, by)
         with self._store.exclusive("sharing a project no longer"):
+            if user_id != by.user.id:
+                self._changeable(project_id, by)
             delete_project_member(self._store, project_id=project_id, user_id=user_id)
             self._access.audit("project.unshare", str(project_id), by, user=user_id)
 
     def change_retention(self, project_id: UUID, retention_days: int | None, *, by: Caller) -> None:
         """Change how long recordings of a project are kept. Raises like `add_member`."""
         _require_retention(retention_days)
-        self._changeable(project_id, by)
         with self._store.exclusive("changing a project"):
+            self._changeable(project_id, by)
             update_project_retention(self._store, project_id=project_id, retention_days=retention_days)
             self._access.audit("project.retention", str(project_id), by, days=retention_days)
 

@@ -68,8 +68,8 @@ class MonthlyQuotas:
             count = self._counts[user_id]
             return MonthUsage(n_calls=count.n_calls, audio_s=count.audio_s)
 
-    def reserve(self, user_id: UUID, plan: Plan, plan_name: str) -> QuotaStanding | None:
-        """Count one call; how many are left, or None without end.
+    def reserve(self, user_id: UUID, plan: Plan, plan_name: str, *, n_calls: int = 1) -> QuotaStanding | None:
+        """Count some calls, all or none; how many are left, or None without end.
 
         Sound is counted when its length is known (`add_audio`), so the calls that are under way while the allowance is
         used up still get their answers.
@@ -84,23 +84,36 @@ class MonthlyQuotas:
         ends_after_s = _ends_after_s(now)
         with self._lock:
             count = self._counts[user_id]
-            if plan.calls_per_month is not None and count.n_calls >= plan.calls_per_month:
-                raise QuotaExceededError(plan_name, f"{plan.calls_per_month:,} calls", ends_after_s)
+            if plan.calls_per_month is not None and count.n_calls + n_calls > plan.calls_per_month:
+                n_left = max(0, plan.calls_per_month - count.n_calls)
+                raise QuotaExceededError(plan_name, f"{plan.calls_per_month:,} calls", ends_after_s, n_left=n_left)
             if plan.audio_s_per_month is not None and count.audio_s >= plan.audio_s_per_month:
                 raise QuotaExceededError(plan_name, f"{plan.audio_s_per_month:,.0f} seconds of sound", ends_after_s)
-            count.n_calls += 1
+            count.n_calls += n_calls
             return _standing(count.n_calls, plan, now)
+
+    def require_sound(self, user_id: UUID, plan: Plan, plan_name: str, *, audio_s: float) -> None:
+        """See that `audio_s` more seconds, heard and not counted yet, are within the allowance. Nothing is counted.
+
+        Raises
+        ------
+        QuotaExceededError
+            They are not.
+        """
+        if plan.audio_s_per_month is not None and self.used(user_id).audio_s + audio_s >= plan.audio_s_per_month:
+            ends_after_s = _ends_after_s(self._now())
+            raise QuotaExceededError(plan_name, f"{plan.audio_s_per_month:,.0f} seconds of sound", ends_after_s)
 
     def standing(self, user_id: UUID, plan: Plan) -> QuotaStanding | None:
         """How many of the month's calls are left, or None without end. Nothing is counted."""
         return _standing(self.used(user_id).n_calls, plan, self._now())
 
-    def give_back(self, user_id: UUID) -> None:
-        """Take back one call that was counted and then refused, or failed."""
+    def give_back(self, user_id: UUID, *, n_calls: int = 1) -> None:
+        """Take back calls that were counted and then refused, or failed."""
         with self._lock:
             count = self._counts.get(user_id)
-            if count is not None and count.n_calls > 0:
-                count.n_calls -= 1
+            if count is not None:
+                count.n_calls = max(0, count.n_calls - n_calls)
 
     def add_audio(self, user_id: UUID, audio_s: float) -> None:
         """Count sound that was judged."""

@@ -34,7 +34,7 @@ PAGES: Mapping[str, frozenset[Role]] = {
 
 
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
-    Role.VIEWER: frozenset({Scope.PREDICT, Scope.READ}),
+    Role.VIEWER: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
     Role.ANALYST: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
     Role.ANNOTATOR: frozenset({Scope.PREDICT, Scope.READ, Scope.DELETE}),
     Role.ADMIN: frozenset(Scope),
@@ -75,7 +75,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/predictions"): _READ,
     ("GET", "/api/v1/predictions/{prediction_id}"): _READ,
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
-    ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(roles=WORKING, scope=Scope.DELETE),
+    ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(scope=Scope.DELETE),
     ("GET", "/api/v1/models"): Rule(),
     ("GET", "/api/v1/projects"): Rule(),
     ("POST", "/api/v1/account/consent"): _PREDICT,

@@ -254,8 +254,11 @@ class Sessions(Ground):
         return None
 
     def _caller_of_session(self, claims: tokens.Claims) -> Caller:
-        kept = select_kept_session(self.store, session_id=claims.session_id)
-        if kept is None or kept.user.id != claims.user_id:
+        return self._caller_of_session_id(claims.user_id, claims.session_id)
+
+    def _caller_of_session_id(self, user_id: UUID, session_id: UUID | None) -> Caller:
+        kept = None if session_id is None else select_kept_session(self.store, session_id=session_id)
+        if kept is None or kept.user.id != user_id:
             raise InvalidCredentialsError("The session has ended. Sign in again.")
         return self._caller_of_kept(kept)
 

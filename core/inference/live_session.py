@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from core.domain import LiveEmotion, LiveSummary
-from core.errors import TelepathyError
+from core.errors import QuotaExceededError, StoreError, TelepathyError
 from core.features.stream_file import StreamFile
 from core.inference.live import LiveOptions, LiveStream
 from core.inference.recogniser import Recogniser
@@ -22,9 +24,13 @@ KEPT_EVENTS = 130
 """The newest half minute at four answers a second, and a little more."""
 _WAITING_FRAMES = 1_500
 """Frames of 20 ms that may wait to be judged: half a minute."""
+CHECK_EVERY_S = 3.0
+"""How long a session can go on whose owner may not listen any more."""
 _LOOK_EVERY_S = 0.1
 _PEAK_FRAMES = 15
 """Frames of 20 ms over which a level meter looks: a little more than lies between two looks of a page."""
+
+log = structlog.get_logger(__name__)
 
 
 class LiveSession:
@@ -45,6 +51,9 @@ class LiveSession:
         Where the sound waits on disk.
     idle_s
         How long silence from the other side is borne.
+    may_go_on
+        Asked every `CHECK_EVERY_S`, by the session's thread, with the seconds heard. What it raises ends the session;
+        the sound waits for `finish` or `discard` where a quota is used up, and is let go of otherwise.
     on_over
         Told, by the session's thread, of the whole and the model's version once nothing more is judged.
     """
@@ -57,6 +66,7 @@ class LiveSession:
         max_duration_s: float,
         folder: Path,
         idle_s: float = 600.0,
+        may_go_on: Callable[[float], None] | None = None,
         on_over: Callable[[LiveSummary, str], None] | None = None,
     ) -> None:
         self._recogniser = recogniser
@@ -64,6 +74,8 @@ class LiveSession:
         self._max_duration_s = max_duration_s
         self._folder = folder
         self._n_idle = max(1, round(idle_s / _LOOK_EVERY_S))
+        self._may_go_on = may_go_on
+        self._check_at_s = time.monotonic() + CHECK_EVERY_S
         self._on_over = on_over
         self._waiting: queue.Queue[tuple[NDArray[np.float32], int]] = queue.Queue(_WAITING_FRAMES)
         self._changing = threading.Lock()
@@ -104,6 +116,12 @@ class LiveSession:
             return 20 * math.log10(max(self._peaks, default=0.0) + 1e-6)
 
     @property
+    def failure(self) -> TelepathyError | None:
+        """Why nothing more is judged; None while it goes on, or when it was ended."""
+        with self._changing:
+            return self._failure
+
+    @property
     def is_over(self) -> bool:
         """Whether it takes nothing more: finished, discarded, or left alone so long that its sound was let go of."""
         return self._ending.is_set()
@@ -122,6 +140,8 @@ class LiveSession:
                 self._file = StreamFile(self._max_duration_s, folder=self._folder)
                 self._worker = threading.Thread(target=self._work, name="live-session", daemon=True)
                 self._worker.start()
+            if self._failure is not None:
+                return
         try:
             self._waiting.put_nowait((samples, sample_rate))
         except queue.Full:
@@ -155,7 +175,9 @@ class LiveSession:
         except TelepathyError as error:
             with self._changing:
                 self._failure = error
-            self._let_go()
+            if not isinstance(error, QuotaExceededError):
+                self._ending.set()
+                self._let_go()
         finally:
             self._tell_over()
 
@@ -174,6 +196,7 @@ class LiveSession:
                 n_idle += 1
                 continue
             n_idle = 0
+            self._check()
             if self._stream is None or self._stream.options.sample_rate_hz != sample_rate:
                 self._tell_over()
                 self._stream = LiveStream(self._recogniser, self._options(sample_rate), on_samples=self._keep)
@@ -183,6 +206,15 @@ class LiveSession:
                 self._duration_s = self._stream.duration_s
         self._ending.set()
         self._let_go()
+
+    def _check(self) -> None:
+        if self._may_go_on is None or time.monotonic() < self._check_at_s:
+            return
+        try:
+            self._may_go_on(self.duration_s)
+        except StoreError as error:
+            log.warning("whether a stream may go on is not known", reason=str(error))
+        self._check_at_s = time.monotonic() + CHECK_EVERY_S
 
     def _keep(self, samples: NDArray[np.float32]) -> None:
         if self._file is not None:

@@ -71,6 +71,15 @@ class Store:
         with self._speaking_plainly(doing), self._engine.begin() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def snapshot(self, doing: str) -> Iterator[Connection]:
+        """A transaction whose statements all see the same state, for reading. Raises like `transaction`."""
+        engine = self._engine
+        if self.backend == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._speaking_plainly(doing), engine.begin() as connection:
+            yield connection
+
     def append(self, doing: str, *batches: tuple[Table, Sequence[Mapping[str, object]]]) -> None:
         """Append all rows to their tables, or none; on the disk once this returns. Raises like `transaction`."""
         with self.transaction(doing) as connection:

@@ -96,6 +96,8 @@ class PredictionRow:
     id: UUID
     recording_id: UUID
     recording_name: str
+    owner_id: UUID
+    project_id: UUID | None
     created_at: datetime
     emotion: Emotion
     confidence: float
@@ -507,6 +509,8 @@ def _prediction_row(row: Row[Any]) -> PredictionRow:
         id=row.id,
         recording_id=row.recording_id,
         recording_name=row.name,
+        owner_id=row.owner_id,
+        project_id=row.project_id,
         created_at=row.created_at,
         emotion=Emotion(row.emotion),
         confidence=row.confidence,

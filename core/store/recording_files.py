@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -141,6 +142,15 @@ class RecordingFiles:
                     yield name
         except OSError as error:
             raise StoreError("listing the recordings", str(error).rstrip(".")) from error
+
+    def is_older(self, sha256: str, than: datetime) -> bool:
+        """Whether a recording was written before `than`; False for one that is not kept here. Raises StoreError."""
+        try:
+            return bool(self._files.modified(self._path(sha256)) < than)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError("looking for a recording", str(error).rstrip(".")) from error
 
     def is_current(self, sha256: str) -> bool:
         """Whether a recording is kept as a new one would be: under the key that encrypts, or plain where none does.

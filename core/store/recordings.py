@@ -208,6 +208,13 @@ def count_recordings(store: Store, *, reader: Reader, sha256: str | None = None)
         return connection.execute(statement).scalar_one()
 
 
+def select_known_hashes(store: Store, *, hashes: Collection[str]) -> set[str]:
+    """Those of `hashes` that some recording has, whoever's."""
+    statement = select(recordings.c.sha256).where(recordings.c.sha256.in_(hashes)).distinct()
+    with store.transaction("looking for recordings") as connection:
+        return set(connection.execute(statement).scalars())
+
+
 def _recording(row: Row[Any]) -> Recording:
     return Recording(
         id=row.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -140,6 +141,82 @@ usage_events = Table(
     Column("address", Text, nullable=False),
 )
 """The usage ledger. Without a primary key: DuckDB holds one in memory, and a million ids take a fifth of its share."""
+
+
+def emotion_column(emotion: Emotion) -> str:
+    """The name of the column that counts answers of `emotion`."""
+    return f"n_{emotion}"
+
+
+def confidence_column(number: int) -> str:
+    """The name of the column that counts answers in one of twenty bins of confidence."""
+    return f"n_confidence_{number:02}"
+
+
+def _sums() -> list[Column[Any]]:
+    counted = ("n_requests", "n_refused", "n_failed", "n_calls", "n_predictions")
+    return [
+        *(Column(name, BigInteger, nullable=False) for name in counted),
+        Column("audio_s", Double, nullable=False),
+        Column("first_at", UtcDateTime, nullable=False),
+        Column("last_at", UtcDateTime, nullable=False),
+    ]
+
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", UtcDateTime, primary_key=True),
+    Column("n_late", BigInteger, primary_key=True),
+    Column("summed_up_at", UtcDateTime, nullable=False),
+)
+"""Days of the ledger that have been summed up. Its key lets each state of a day be summed up once."""
+
+usage_late = Table(
+    "usage_late",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("noted_at", UtcDateTime, nullable=False),
+)
+"""Writes into days that were over: sums that knew fewer of them than there are now do not hold."""
+
+usage_day_callers = Table(
+    "usage_day_callers",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("key_id", Uuid),
+    Column("plan", Text),
+    *_sums(),
+)
+usage_day_routes = Table(
+    "usage_day_routes",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("method", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    *_sums(),
+)
+usage_day_answers = Table(
+    "usage_day_answers",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    *(Column(emotion_column(emotion), BigInteger, nullable=False) for emotion in Emotion),
+    *(Column(confidence_column(number), BigInteger, nullable=False) for number in range(20)),
+    Column("latencies", Text, nullable=False),
+)
+usage_day_latencies = Table(
+    "usage_day_latencies",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("latencies", Text, nullable=False),
+)
+"""The sums of days. `latencies` counts answers by bins of their time, as JSON: [[bin, ...], [n, ...]]."""
 
 training_uses = Table(
     "training_uses",

@@ -6,7 +6,7 @@ a caller sees: their own, and admins all. Counting, quantiles and binning happen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,27 +15,54 @@ from uuid import UUID
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Integer,
+    Connection,
+    FromClause,
+    Label,
     Row,
     Select,
+    Table,
     and_,
     bindparam,
-    case,
-    cast,
     func,
     or_,
     select,
+    union_all,
 )
 
 from core.domain import Emotion, Interval, MonthUsage, Reader, UsageEvent
 from core.errors import InvalidParameterError
 from core.store.engine import Store
 from core.store.predictions import MAX_PAGE_ROWS, TimeBucket
-from core.store.schema import usage_events
+from core.store.schema import (
+    confidence_column,
+    emotion_column,
+    usage_day_answers,
+    usage_day_callers,
+    usage_day_latencies,
+    usage_day_routes,
+    usage_events,
+)
+from core.store.usage_days import (
+    Coverage,
+    Histogram,
+    add_packed,
+    append_late_days,
+    empty_histogram,
+    histograms_of,
+    quantile_of,
+    select_coverage,
+)
+from core.store.usage_measures import (
+    ANSWERED_IN_MS,
+    CONFIDENCES,
+    EMOTIONS,
+    FIGURES,
+    LATENCY_BIN,
+    N_CONFIDENCE_BINS,
+    confidence_bin,
+)
 
 QUANTILES = (0.5, 0.95, 0.99)
-LIVE_METHODS = ("WEBSOCKET", "WEBRTC")
-"""Live streams last as long as somebody speaks, which says nothing about how fast answers are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +93,7 @@ class UsageFigures:
     n_failed: int
     """Answered 5xx: the process could not."""
     n_calls: int
-    """Requests that cost inference, which is what quotas and prices count."""
+    """What quotas and prices count: requests that cost inference, and of a batch each recording that was answered."""
     n_predictions: int
     audio_s: float
     last_at: datetime | None
@@ -174,7 +201,9 @@ def insert_usage_events(store: Store, *, events: Sequence[UsageEvent], may_be_th
         known = _select_known_ids(store, events)
         events = [event for event in events if event.id not in known]
     if events:
-        store.append("appending to the usage ledger", (_TABLE, [_values(event) for event in events]))
+        with store.transaction("appending to the usage ledger") as connection:
+            store.append_within(connection, (_TABLE, [_values(event) for event in events]))
+            append_late_days(store, connection, events)
 
 
 def _select_known_ids(store: Store, events: Sequence[UsageEvent]) -> set[UUID]:
@@ -220,87 +249,102 @@ def select_usage_events(
 
 def select_usage_summary(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> UsageSummary:
     """What all lines that `filter` lets through amount to."""
-    statement = select(*_FIGURES, *_LATENCY, func.min(_TABLE.c.began_at).label("first_at"))
-    with store.transaction("summing up the usage ledger") as connection:
-        row = connection.execute(_matching(statement, reader, filter)).one()
-    return UsageSummary(figures=_figures(row), latency=_latency(row), first_at=row.first_at)
+    asked = _Asked(reader=reader, filter=filter)
+    with store.snapshot("summing up the usage ledger") as connection:
+        (row,) = asked.figures(connection, usage_day_callers)
+        latency = asked.latencies(connection).get((), NO_LATENCY)
+    return UsageSummary(figures=_figures(row), latency=latency, first_at=row.first_at)
 
 
 def select_usage_over_time(
     store: Store, *, reader: Reader, bucket: TimeBucket, filter: UsageFilter = ALL_USAGE
 ) -> list[UsageInBucket]:
     """What happened when, in order of time; buckets are of UTC, and those without any line are left out."""
-    # Written into the statement: SELECT and GROUP BY would otherwise name it by two parameters, and so not be the same.
-    name: BindParameter[str] = bindparam("bucket", bucket.value, literal_execute=True)
-    started_at = func.date_trunc(name, _TABLE.c.began_at, type_=_TABLE.c.began_at.type).label("started_at")
-    with store.transaction("summing up the usage ledger over time") as connection:
-        rows = connection.execute(_grouped([started_at], reader, filter, with_latency=True)).all()
-    found = [UsageInBucket(started_at=row.started_at, figures=_figures(row), latency=_latency(row)) for row in rows]
+    asked = _Asked(reader=reader, filter=filter, bucket=bucket)
+    with store.snapshot("summing up the usage ledger over time") as connection:
+        rows = asked.figures(connection, usage_day_callers)
+        latencies = asked.latencies(connection)
+    found = [
+        UsageInBucket(
+            started_at=row.started_at,
+            figures=_figures(row),
+            latency=latencies.get((row.started_at,), NO_LATENCY),
+        )
+        for row in rows
+    ]
     return sorted(found, key=lambda each: each.started_at)
 
 
 def select_usage_by_user(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfUser]:
     """What each user had, those with most calls first."""
-    with store.transaction("summing up the usage ledger by user") as connection:
-        rows = connection.execute(_grouped([_TABLE.c.user_id], reader, filter)).all()
+    with store.snapshot("summing up the usage ledger by user") as connection:
+        rows = _Asked(reader=reader, filter=filter, keys=("user_id",)).figures(connection, usage_day_callers)
     return sorted((UsageOfUser(user_id=row.user_id, figures=_figures(row)) for row in rows), key=_most_first)
 
 
 def select_usage_by_key(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfKey]:
     """What came by each key, and what each user did without one; those with most calls first."""
-    with store.transaction("summing up the usage ledger by key") as connection:
-        rows = connection.execute(_grouped([_TABLE.c.key_id, _TABLE.c.user_id], reader, filter)).all()
+    with store.snapshot("summing up the usage ledger by key") as connection:
+        rows = _Asked(reader=reader, filter=filter, keys=("key_id", "user_id")).figures(connection, usage_day_callers)
     found = (UsageOfKey(key_id=row.key_id, user_id=row.user_id, figures=_figures(row)) for row in rows)
     return sorted(found, key=_most_first)
 
 
 def select_usage_by_route(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfRoute]:
     """What each route answered and how fast, those with most requests first."""
-    keys = [_TABLE.c.method, _TABLE.c.route]
-    with store.transaction("summing up the usage ledger by route") as connection:
-        rows = connection.execute(_grouped(keys, reader, filter, with_latency=True)).all()
+    asked = _Asked(reader=reader, filter=filter, keys=("method", "route"))
+    with store.snapshot("summing up the usage ledger by route") as connection:
+        rows = asked.figures(connection, usage_day_routes)
+        latencies = asked.latencies(connection)
     found = (
-        UsageOfRoute(method=row.method, route=row.route, figures=_figures(row), latency=_latency(row)) for row in rows
+        UsageOfRoute(
+            method=row.method,
+            route=row.route,
+            figures=_figures(row),
+            latency=latencies.get((row.method, row.route), NO_LATENCY),
+        )
+        for row in rows
     )
     return sorted(found, key=lambda each: (-each.figures.n_requests, each.route, each.method))
 
 
 def select_usage_by_plan(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfPlan]:
     """What was had under each plan, those with most calls first."""
-    with store.transaction("summing up the usage ledger by plan") as connection:
-        rows = connection.execute(_grouped([_TABLE.c.plan], reader, filter)).all()
+    with store.snapshot("summing up the usage ledger by plan") as connection:
+        rows = _Asked(reader=reader, filter=filter, keys=("plan",)).figures(connection, usage_day_callers)
     return sorted((UsageOfPlan(plan=row.plan, figures=_figures(row)) for row in rows), key=_most_first)
 
 
 def count_usage_by_status(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[StatusCount]:
     """How many requests of each route were answered with each status, most first."""
-    keys = (_TABLE.c.route, _TABLE.c.status)
-    statement = _matching(select(*keys, _N_REQUESTS), reader, filter).group_by(*keys)
-    with store.transaction("counting the usage ledger by status") as connection:
-        rows = connection.execute(statement).all()
-    found = [StatusCount(route=row.route, status=row.status, n_requests=row.n_requests) for row in rows]
+    with store.snapshot("counting the usage ledger by status") as connection:
+        rows = _Asked(reader=reader, filter=filter, keys=("route", "status")).figures(connection, usage_day_routes)
+    found = [StatusCount(route=row.route, status=row.status, n_requests=int(row.n_requests)) for row in rows]
     return sorted(found, key=lambda each: (-each.n_requests, each.route, each.status))
 
 
 def count_usage_by_emotion(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> dict[Emotion, int]:
     """How many predictions each emotion has, all eight in their order, zeros included."""
-    statement = _matching(select(_TABLE.c.emotion, func.count()), reader, filter).group_by(_TABLE.c.emotion)
-    with store.transaction("counting the usage ledger by emotion") as connection:
-        counts = {row[0]: int(row[1]) for row in connection.execute(statement)}
-    return {emotion: counts.get(emotion.value, 0) for emotion in Emotion}
+    with store.snapshot("counting the usage ledger by emotion") as connection:
+        counts = _Asked(reader=reader, filter=filter).answers(connection, EMOTIONS)
+    return {emotion: counts[emotion_column(emotion)] for emotion in Emotion}
 
 
 def count_usage_by_confidence(
-    store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE, n_bins: int = 20
+    store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE, n_bins: int = N_CONFIDENCE_BINS
 ) -> list[ConfidenceBin]:
-    """A histogram of confidence from 0 to 1, in `n_bins` equal bins, empty ones included."""
+    """A histogram of confidence from 0 to 1, in `n_bins` equal bins, empty ones included. Sums of days know 20."""
     if not 1 <= n_bins <= 200:
         raise InvalidParameterError("n_bins", str(n_bins), "a whole number from 1 to 200")
-    bin_of = cast(func.greatest(0, func.least(func.floor(_TABLE.c.confidence * n_bins), n_bins - 1)), Integer)
-    known = _matching(select(bin_of.label("bin")), reader, filter).where(_TABLE.c.confidence.is_not(None)).subquery()
-    with store.transaction("counting the usage ledger by confidence") as connection:
-        rows = connection.execute(select(known.c.bin, func.count()).group_by(known.c.bin)).all()
-    counts = {int(row[0]): int(row[1]) for row in rows}
+    with store.snapshot("counting the usage ledger by confidence") as connection:
+        if n_bins == N_CONFIDENCE_BINS:
+            found = _Asked(reader=reader, filter=filter).answers(connection, CONFIDENCES)
+            counts = {number: found[confidence_column(number)] for number in range(n_bins)}
+        else:
+            bin_of = confidence_bin(n_bins).label("bin")
+            known = _matching(select(bin_of), reader, filter).where(_TABLE.c.confidence.is_not(None)).subquery()
+            rows = connection.execute(select(known.c.bin, func.count()).group_by(known.c.bin)).all()
+            counts = {int(row[0]): int(row[1]) for row in rows}
     return [
         ConfidenceBin(
             confidence=Interval(low=number / n_bins, high=(number + 1) / n_bins), n_predictions=counts.get(number, 0)
@@ -321,10 +365,9 @@ def select_month_usage_by_user(store: Store, *, reader: Reader, month_start: dat
     out.
     """
     month = UsageFilter(since=month_start, before=month_of(month_start)[1])
-    columns = (_TABLE.c.user_id, _N_CALLS, _AUDIO_S)
-    statement = _matching(select(*columns), reader, month).where(_TABLE.c.user_id.is_not(None))
-    with store.transaction("reading what is used of monthly quotas") as connection:
-        rows = connection.execute(statement.group_by(_TABLE.c.user_id)).all()
+    with store.snapshot("reading what is used of monthly quotas") as connection:
+        found = _Asked(reader=reader, filter=month, keys=("user_id",)).figures(connection, usage_day_callers)
+    rows = [row for row in found if row.user_id is not None]
     return {row.user_id: MonthUsage(n_calls=int(row.n_calls), audio_s=float(row.audio_s)) for row in rows}
 
 
@@ -344,28 +387,11 @@ def month_of(moment: datetime) -> tuple[datetime, datetime]:
 _TABLE = usage_events
 
 
-def _n_where(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.count(case((condition, 1)))
-
-
-_IS_REQUEST = _TABLE.c.duration_ms.is_not(None)
-_N_REQUESTS = func.count(_TABLE.c.duration_ms).label("n_requests")
-_N_CALLS = _n_where(and_(_IS_REQUEST, _TABLE.c.n_predictions > 0)).label("n_calls")
-_AUDIO_S = func.coalesce(func.sum(_TABLE.c.audio_s), 0.0).label("audio_s")
-_FIGURES = (
-    _N_REQUESTS,
-    _n_where(and_(_IS_REQUEST, _TABLE.c.status.between(400, 499))).label("n_refused"),
-    _n_where(and_(_IS_REQUEST, _TABLE.c.status >= 500)).label("n_failed"),
-    _N_CALLS,
-    func.coalesce(func.sum(_TABLE.c.n_predictions), 0).label("n_predictions"),
-    _AUDIO_S,
-    func.max(_TABLE.c.began_at).label("last_at"),
-)
-_ANSWERED_IN_MS = case((_TABLE.c.method.not_in(LIVE_METHODS), _TABLE.c.duration_ms))
-_LATENCY = tuple(
-    func.percentile_cont(quantile).within_group(_ANSWERED_IN_MS.asc()).label(f"p{quantile * 100:.0f}_ms")
+_EXACT_LATENCY = tuple(
+    func.percentile_cont(quantile).within_group(ANSWERED_IN_MS.asc()).label(f"p{quantile * 100:.0f}_ms")
     for quantile in QUANTILES
 )
+NO_LATENCY = Latency(p50_ms=None, p95_ms=None, p99_ms=None)
 
 _Select = TypeVar("_Select", bound=Select[*tuple[Any, ...]])
 
@@ -391,11 +417,98 @@ def _matching(statement: _Select, reader: Reader, filter: UsageFilter) -> _Selec
     return statement.where(*conditions)
 
 
-def _grouped(
-    keys: Sequence[ColumnElement[Any]], reader: Reader, filter: UsageFilter, *, with_latency: bool = False
-) -> Select[*tuple[Any, ...]]:
-    statement = select(*keys, *_FIGURES, *(_LATENCY if with_latency else ()))
-    return _matching(statement, reader, filter).group_by(*keys)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One question: whose lines, which of them, and by what they are to be told apart."""
+
+    reader: Reader
+    filter: UsageFilter
+    keys: tuple[str, ...] = ()
+    bucket: TimeBucket | None = None
+
+    def figures(self, connection: Connection, sums: Table) -> Sequence[Row[Any]]:
+        """Figures by the keys: of whole days from `sums`, of all else from the ledger."""
+        covered = self._coverage(connection)
+        keys = self._keys(_TABLE, _TABLE.c.began_at)
+        lines = self._lines(select(*keys, *FIGURES), covered).group_by(*keys)
+        if not covered.days:
+            return connection.execute(lines).all()
+        keys = self._keys(sums, sums.c.day)
+        days = self._days(select(*keys, *(sums.c[figure.name] for figure in FIGURES)), sums, covered)
+        both = union_all(days, lines).subquery()
+        keys = [both.c[name] for name in self._names()]
+        return connection.execute(select(*keys, *_added(both)).group_by(*keys)).all()
+
+    def answers(self, connection: Connection, counts: Sequence[Label[int]]) -> dict[str, int]:
+        """How many answers each of `counts` counts, by its name."""
+        covered = self._coverage(connection)
+        found = dict(connection.execute(self._lines(select(*counts), covered)).mappings().one())
+        if covered.days:
+            columns = (func.sum(usage_day_answers.c[count.name]).label(count.name) for count in counts)
+            days = connection.execute(self._days(select(*columns), usage_day_answers, covered)).mappings().one()
+            found = {name: found[name] + int(days[name] or 0) for name in found}
+        return {name: int(count) for name, count in found.items()}
+
+    def latencies(self, connection: Connection) -> dict[tuple[Hashable, ...], Latency]:
+        """Quantiles of answer times by the keys: exact where the ledger alone is asked, within 1 % otherwise."""
+        everybodys = self.reader.sees_everything
+        covered = self._coverage(connection) if everybodys or not self.keys else self._lines_alone()
+        keys = self._keys(_TABLE, _TABLE.c.began_at)
+        if not covered.days:
+            rows = connection.execute(self._lines(select(*keys, *_EXACT_LATENCY), covered).group_by(*keys)).all()
+            return {tuple(row[: len(keys)]): _latency(row) for row in rows}
+        binned = (
+            self._lines(select(*keys, LATENCY_BIN.label("bin")), covered).where(LATENCY_BIN.is_not(None)).subquery()
+        )
+        found = histograms_of(connection.execute(select(*binned.c, func.count()).group_by(*binned.c)).all())
+        sums = usage_day_latencies if everybodys else usage_day_answers
+        days = self._days(select(*self._keys(sums, sums.c.day), sums.c.latencies), sums, covered)
+        for *key, kept in connection.execute(days):
+            add_packed(found.setdefault(tuple(key), empty_histogram()), kept)
+        return {key: Latency(**_quantiles(histogram)) for key, histogram in found.items()}
+
+    def _coverage(self, connection: Connection) -> Coverage:
+        is_narrow = self.filter != UsageFilter(since=self.filter.since, before=self.filter.before)
+        if is_narrow or self.bucket in (TimeBucket.MINUTE, TimeBucket.HOUR):
+            return self._lines_alone()
+        return select_coverage(connection, since=self.filter.since, before=self.filter.before)
+
+    def _lines_alone(self) -> Coverage:
+        return Coverage(days=(), lines=((self.filter.since, self.filter.before),))
+
+    def _names(self) -> tuple[str, ...]:
+        return self.keys if self.bucket is None else (*self.keys, "started_at")
+
+    def _keys(self, table: Table, began_at: ColumnElement[datetime]) -> list[ColumnElement[Any]]:
+        keys: list[ColumnElement[Any]] = [table.c[name] for name in self.keys]
+        if self.bucket is not None:
+            # Written into the statement: SELECT and GROUP BY would otherwise name it by two parameters, and so not be
+            # the same.
+            name: BindParameter[str] = bindparam("bucket", self.bucket.value, literal_execute=True)
+            keys.append(func.date_trunc(name, began_at, type_=_TABLE.c.began_at.type).label("started_at"))
+        return keys
+
+    def _lines(self, statement: _Select, covered: Coverage) -> _Select:
+        statement = _matching(statement, self.reader, self.filter)
+        return statement.where(covered.of_lines()) if covered.days else statement
+
+    def _days(self, statement: _Select, sums: Table, covered: Coverage) -> _Select:
+        statement = statement.where(covered.of_days(sums))
+        return statement if self.reader.sees_everything else statement.where(sums.c.user_id == self.reader.user_id)
+
+
+def _added(parts: FromClause) -> list[ColumnElement[Any]]:
+    how: dict[str, Callable[..., ColumnElement[Any]]] = {"first_at": func.min, "last_at": func.max}
+    return [
+        how[figure.name](parts.c[figure.name]).label(figure.name)
+        if figure.name in how
+        else func.coalesce(func.sum(parts.c[figure.name]), 0).label(figure.name)
+        for figure in FIGURES
+    ]
+
+
+def _quantiles(histogram: Histogram) -> dict[str, float | None]:
+    return {f"p{quantile * 100:.0f}_ms": quantile_of(histogram, quantile) for quantile in QUANTILES}
 
 
 def _most_first(each: UsageOfUser | UsageOfKey | UsageOfPlan) -> tuple[int, int, str]:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
-
 import streamlit as st
 
-from core.accounts import delete_account, write_account_export
+from core.accounts import delete_account
 from core.domain import Caller
 from core.workbench import Workbench
-from pages.parts import frame, session
+from pages.parts import frame
+
+EXPORT = "/api/v1/account/export"
 
 
 def draw(workbench: Workbench, caller: Caller) -> None:
     """Offer the export, and to delete the account."""
     st.subheader("Your data", anchor=False)
-    st.download_button(
+    # A link and not a download button, which would hold the whole file in memory.
+    st.link_button(
         "Download all that is held on me",
-        data=session.at_download(lambda caller: _export(workbench, caller)),
-        file_name="telepathy-export.zip",
-        mime="application/zip",
+        EXPORT,
         key="account_export",
         icon=":material/download:",
-        on_click="ignore",
         help="Account, keys without their secrets, sessions, projects, audit entries, recordings and predictions.",
     )
     with st.popover("Delete my account", icon=":material/person_remove:", type="tertiary", key="account_delete_ask"):
@@ -36,9 +34,3 @@ def draw(workbench: Workbench, caller: Caller) -> None:
         if st.button("Delete for good", key="account_delete", type="primary", disabled=not is_confirmed):
             delete_account(workbench, caller.user.id, by=caller)
             frame.leave()
-
-
-def _export(workbench: Workbench, caller: Caller) -> bytes:
-    file = io.BytesIO()
-    write_account_export(workbench, caller.user.id, file)
-    return file.getvalue()

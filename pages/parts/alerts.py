@@ -17,7 +17,7 @@ N_PAST = 100
 
 
 def show(workbench: Workbench, *, actor: str) -> None:
-    """Draw the alerts of `workbench`; `actor` is the address of the admin who looks, and who acknowledges."""
+    """Draw the alerts of `workbench`; `actor` is the account of the admin who looks, and who acknowledges."""
     titles = {rule.name: rule.title for rule in workbench.alerts.rules}
     zone = session.zone()
     shown = workbench.alerts.open_alerts()

@@ -108,12 +108,22 @@ def _draw_key(workbench: Workbench, caller: Caller, key: ApiKey) -> None:
                     _, text = workbench.access.rotate_key(key.id, by=caller, overlap=OVERLAP)
                     st.session_state[SHOWN] = text
                     st.rerun()
-            if st.button("Revoke", key=f"account_revoke_{key.id}", type="tertiary", icon=":material/block:"):
+            if _is_revoked("Revoke", key, f"account_revoke_{key.id}"):
                 with refusals.told():
                     workbench.access.revoke_key(key.id, by=caller)
                     if st.session_state.get(SHOWN, "").endswith(key.last_four):
                         del st.session_state[SHOWN]
                     st.rerun()
+
+
+def _is_revoked(label: str, key: ApiKey, prefix: str) -> bool:
+    """Whether a key is to be revoked, asked about once more: every program that uses it stops at once."""
+    with st.popover(label, icon=":material/block:", type="tertiary", key=f"{prefix}_ask"):
+        st.markdown(
+            f"Programs that use **{words.plain(key.name)}** are refused from now on. This cannot be undone.",
+            anchors=False,
+        )
+        return st.button("Revoke for good", key=prefix, type="primary", icon=":material/block:")
 
 
 def described(key: ApiKey, zone: tzinfo) -> str:
@@ -143,7 +153,7 @@ def draw_all(workbench: Workbench, caller: Caller, users: Mapping[UUID, User]) -
     if chosen:
         key = found[chosen[0]]
         label = f"Revoke {key.prefix}\u2026{key.last_four}"
-        if st.button(label, key="people_revoke_key", icon=":material/block:"):
+        if _is_revoked(label, key, "people_revoke_key"):
             with refusals.told():
                 workbench.access.revoke_key(key.id, by=caller)
                 st.rerun()

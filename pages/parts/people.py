@@ -102,9 +102,7 @@ def _draw_account(workbench: Workbench, caller: Caller, user: User) -> None:
             is_wanted = st.form_submit_button("Save", key=f"people_save_{user.id}")
         if is_wanted:
             with refusals.told():
-                workbench.access.change_role(user.id, role, by=caller)
-                workbench.access.change_plan(user.id, plan, by=caller)
-                workbench.access.change_active(user.id, is_active, by=caller)
+                workbench.access.change_account(user.id, role=role, plan=plan, is_active=is_active, by=caller)
                 st.rerun()
         if user.is_active and st.button(
             "Link to a new password", key=f"people_reset_{user.id}", type="tertiary", icon=":material/link:"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
+from uuid import UUID
 
 import pandas as pd
 import streamlit as st
@@ -64,16 +66,21 @@ def outcomes_frame(shown: Iterable[Outcome]) -> pd.DataFrame:
 
 
 def predictions(
-    shown: Sequence[PredictionRow], *, zone: tzinfo, key: str, on_open: Callable[[PredictionRow], None]
+    shown: Sequence[PredictionRow],
+    *,
+    zone: tzinfo,
+    key: str,
+    on_open: Callable[[PredictionRow], None],
+    whose: Whose | None = None,
 ) -> None:
-    """Draw one page of predictions; `on_open` is told which row the reader ticked."""
+    """Draw one page of predictions, with `whose` they are for admins; `on_open` is told which row the reader ticked."""
 
     def take() -> None:
         for position in st.session_state[key].selection.rows:
             on_open(shown[position])
 
     st.dataframe(
-        predictions_frame(shown, zone=zone),
+        predictions_frame(shown, zone=zone, whose=whose),
         key=key,
         hide_index=True,
         row_height=ROW_HEIGHT_PX,
@@ -86,10 +93,11 @@ def predictions(
     )
 
 
-def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.DataFrame:
+def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo, whose: Whose | None = None) -> pd.DataFrame:
     """Columns Answer (chips), Confidence (%), Uncertainty (nats), Recording, Length (s), When, Came by,
-    Model.
+    Model; with `whose` also Owner and Project.
     """
+    shown = list(shown)
     rows = [
         (
             _chips(row.emotion, abstained=row.abstained),
@@ -103,9 +111,27 @@ def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.Dat
         )
         for row in shown
     ]
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         rows, columns=["Answer", "Confidence", "Uncertainty", "Recording", "Length", "When", "Came by", "Model"]
     )
+    if whose is not None:
+        frame.insert(4, "Owner", [whose.owner(row.owner_id) for row in shown])
+        frame.insert(5, "Project", [whose.project(row.project_id) for row in shown])
+    return frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Owners and projects in words, for admins, who see everybody's."""
+
+    users: Mapping[UUID, str]
+    projects: Mapping[UUID, str]
+
+    def owner(self, user_id: UUID) -> str:
+        return self.users.get(user_id, "no longer there")
+
+    def project(self, project_id: UUID | None) -> str:
+        return "" if project_id is None else self.projects.get(project_id, "no longer there")
 
 
 def _columns() -> dict[str, object]:

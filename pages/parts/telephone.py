@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.access.limits import call_of
 from core.config import Settings
+from core.domain import Caller
 from core.features.frames import mono_samples
 from core.inference.live import LiveOptions
 from core.inference.live_session import LiveSession
@@ -17,7 +18,7 @@ from core.usage import WEBRTC, note_stream
 from core.workbench import Workbench
 from pages.parts import session, stage
 
-SESSION = "live_session"
+SESSION, HELD, WANTED = "live_session", "live_held", "live_wanted"
 AS_IT_SOUNDS = {"echoCancellation": False, "noiseSuppression": False, "autoGainControl": False}
 """As by WebSocket: what a browser does to please listeners changes level and spectrum, which the model goes by."""
 N_NEWEST = 12
@@ -39,6 +40,8 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
     -------
     The sound, as a FLAC file, of a session that has just been kept; None in every other run.
     """
+    if HELD in st.session_state:
+        return _decide_again(key)
     # Imported when it is used: it takes a second and 30 MB, and its SRTP library crashes in a process that has loaded
     # tensorflow (2.21), as the tests' has.
     from streamlit_webrtc import WebRtcMode, create_audio_sink_track, webrtc_streamer
@@ -73,6 +76,9 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
 @st.fragment(run_every=LOOKS_EVERY_S)
 def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
     live: LiveSession = st.session_state[SESSION]
+    if live.failure is not None:
+        st.error(f"{live.failure} Nothing more is heard.", icon=":material/hearing_disabled:")
+        return
     lost = f" {live.n_lost} frames were dropped: the machine is overloaded." if live.n_lost else ""
     state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
     # While it goes on, only what is new: all of the half minute would be 45 kB four times a second.
@@ -92,7 +98,35 @@ def _decide(live: LiveSession, key: str) -> bytes | None:
     if not is_kept:
         return None
     del st.session_state[SESSION]
-    return live.finish()
+    st.session_state[HELD], st.session_state[WANTED] = live.finish(), True
+    st.rerun()
+
+
+def _decide_again(key: str) -> bytes | None:
+    """Until it is analysed or discarded, what was heard stays: whatever refuses it, nothing of it is lost."""
+    held: bytes | None = st.session_state[HELD]
+    if held is None:
+        del st.session_state[HELD]
+        return None
+    st.markdown("What was heard is still here. Keep it, with the same analysis as an upload?")
+    with st.container(horizontal=True):
+        is_kept = st.button("Keep and analyse", type="primary", key=f"{key}_keep_held")
+        is_discarded = st.button("Discard", key=f"{key}_discard_held")
+    if is_discarded:
+        let_go()
+        st.rerun()
+    return held if st.session_state.pop(WANTED, False) or is_kept else None
+
+
+def has_sound() -> bool:
+    """Whether something was heard of which nobody has said yet what becomes of it."""
+    live: LiveSession | None = st.session_state.get(SESSION)
+    return HELD in st.session_state or (live is not None and not live.is_over and live.duration_s > 0)
+
+
+def let_go() -> None:
+    """Forget what was heard, once it is kept or not wanted."""
+    st.session_state.pop(HELD, None)
 
 
 def _current_session(workbench: Workbench) -> LiveSession:
@@ -106,10 +140,16 @@ def _current_session(workbench: Workbench) -> LiveSession:
             partial(_options, workbench.settings),
             max_duration_s=workbench.settings.max_duration_s,
             folder=workbench.settings.data_dir,
+            may_go_on=partial(_may_go_on, workbench, asking.caller),
             on_over=partial(note_stream, workbench.usage, asking),
         )
     live: LiveSession = st.session_state[SESSION]
     return live
+
+
+def _may_go_on(workbench: Workbench, caller: Caller | None, audio_s: float) -> None:
+    if caller is not None:
+        workbench.require_still_allowed(caller, audio_s=audio_s)
 
 
 def _taker(workbench: Workbench):

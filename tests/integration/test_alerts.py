@@ -9,15 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from core.alerts import (
     AlertRule,
     Alerts,
     Measured,
+    account_of,
     measures_of_machine,
     measures_of_quotas,
     measures_of_usage,
+    naming,
     rules_of,
     teller,
 )
@@ -27,6 +30,7 @@ from core.errors import InvalidSettingError, StoreError
 from core.identifiers import new_id
 from core.mail import Mailer
 from core.outbox import Outbox
+from core.store.schema import alert_events
 from core.store.usage import insert_usage_events
 from tests.factories import make_usage_event
 from tests.mail_server import mail_server
@@ -279,8 +283,15 @@ def test_quota_counts_calls_or_sound_of_this_month_whichever_is_more(store):
     asked(store, ms=[1.0] * 50, user_id=eve.id, before=timedelta(days=32))
     measures = measures_of_quotas(store, plans, lambda: [ann, bob, eve, boss])
     found = {measured.about: measured.value for measured in measures["quota"]()}
-    assert found == {ANN: 1.0, BOB: pytest.approx(0.9), "boss@example.org": 0.0}
-    alerts = Alerts(store, list(RULES.values()), measures, tell=lambda alert: None, interval_s=3600)
+    assert found == {account_of(ann.id): 1.0, account_of(bob.id): pytest.approx(0.9), account_of(boss.id): 0.0}
+    alerts = Alerts(
+        store,
+        list(RULES.values()),
+        measures,
+        tell=lambda alert: None,
+        interval_s=3600,
+        named=naming(lambda: [ann, bob, eve, boss]),
+    )
     with capture_logs():
         [alert] = alerts.evaluate()
     assert (alert.rule, alert.subject) == ("quota", str(ann.id))
@@ -364,3 +375,32 @@ def test_alert_rule_of_zero_opens_at_the_first_and_closes_at_none(store):
     assert gauges.evaluate() == []
     assert gauges.evaluate(errors=m(0.001)) == [("errors", "", "opened")]
     assert gauges.evaluate(errors=m(0.0)) == [("errors", "", "closed")]
+
+
+def test_no_address_of_a_deleted_account_stays_in_an_alert(store):
+    ann, bob = (make_user(email=email) for email in (ANN, BOB))
+    people, told = [ann, bob], []
+    found = [Measured(value=1.0, subject=str(ann.id), about=account_of(ann.id))]
+    alerts = Alerts(
+        store,
+        [RULES["quota"]],
+        {"quota": lambda: found},
+        tell=told.append,
+        interval_s=3600,
+        named=naming(lambda: people),
+    )
+    with capture_logs():
+        [alert] = alerts.evaluate()
+    assert told == [alert]
+    assert alert.sentence.startswith(f"{ANN} has used 100")
+    assert alerts.acknowledge(alert.id, by=account_of(bob.id)).acknowledged_by == BOB
+    alerts.dismiss(alert, by=account_of(bob.id))
+    people.clear()
+    [past] = alerts.past_alerts()
+    assert past.sentence.startswith("an account that was deleted has used 100")
+    assert past.acknowledged_by == past.closed_by == "an account that was deleted"
+    assert past.closing_sentence == "Closed by an account that was deleted."
+    with store.transaction("looking") as connection:
+        kept = str(connection.execute(select(alert_events)).all())
+    assert ANN not in kept
+    assert BOB not in kept

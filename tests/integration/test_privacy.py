@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import threading
 import time
 import zipfile
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core import accounts
 from core.access.roles import ROLE_SCOPES
 from core.accounts import delete_account, write_account_export
 from core.config import Settings
@@ -19,6 +21,7 @@ from core.domain import PROCESS, Caller, Purpose, Reader, Role, Source
 from core.errors import (
     ConsentNeededError,
     ForbiddenError,
+    InvalidCredentialsError,
     InvalidParameterError,
     LastAdminError,
     PurposeRefusedError,
@@ -26,9 +29,10 @@ from core.errors import (
     UnknownUserError,
 )
 from core.identifiers import new_id
-from core.retention import RetentionClock, delete_expired
+from core.retention import RetentionClock, delete_expired, delete_stray_sounds
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
+from core.store.projects import delete_project
 from core.store.recordings import count_recordings, insert_recording, select_recording
 from core.usage import Call, noting
 from core.workbench import open_workbench
@@ -156,6 +160,19 @@ def test_recordings_are_deleted_when_their_time_is_over_and_others_are_not(workb
     assert delete_expired(workbench, now + timedelta(days=31)) == 0
 
 
+def test_period_counts_from_when_a_recording_was_first_sent_even_if_it_is_sent_again(workbench, caller):
+    owner = caller()
+    project = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=7)
+    first_sent = datetime.now(UTC) - timedelta(days=5)
+    old = make_recording(owner_id=owner.user.id, created_at=first_sent)
+    insert_recording(workbench.store, recording=old)
+    again = replace(old, id=new_id(), project_id=project.id, created_at=datetime.now(UTC))
+    kept = insert_recording(workbench.store, recording=again)
+    assert (kept.id, kept.project_id, kept.created_at) == (old.id, project.id, old.created_at)
+    assert delete_expired(workbench, first_sent + timedelta(days=6, hours=23)) == 0
+    assert delete_expired(workbench, first_sent + timedelta(days=7, hours=1)) == 1
+
+
 def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
     project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
     old = datetime.now(UTC) - timedelta(days=2)
@@ -262,6 +279,22 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
     assert b"other.wav" not in whole
 
 
+def test_export_is_written_as_it_is_read(workbench, caller, monkeypatch):
+    file, positions = io.BytesIO(), []
+
+    def many(_workbench, _user_id):
+        for number in range(400):
+            positions.append(file.tell())
+            yield make_recording(name=random.Random(number).randbytes(2_000).hex())
+
+    monkeypatch.setattr(accounts, "_recordings_of", many)
+    write_account_export(workbench, caller().user.id, file)
+    assert positions[0] < positions[200] < positions[399]
+    with zipfile.ZipFile(file) as archive:
+        assert len(json.loads(archive.read("recordings.json"))) == 400
+        assert json.loads(archive.read("predictions.json")) == []
+
+
 def test_deleting_an_account_leaves_nothing_but_the_audit_log(workbench, caller):
     somebody, member, admin = caller(), caller(), caller(Role.ADMIN)
     project = workbench.projects.create("Voices", Purpose.RESEARCH, by=somebody)
@@ -300,3 +333,81 @@ def test_last_admin_cannot_delete_themselves(workbench, caller):
     assert workbench.access.user(other.id) == other
     with pytest.raises(UnknownUserError):
         delete_account(workbench, new_id(), by=None)
+
+
+def test_an_account_ends_before_its_data_goes_and_two_admins_cannot_both_leave(workbench, caller, monkeypatch):
+    key = key_header(workbench, role=Role.ADMIN, scopes=ROLE_SCOPES[Role.ADMIN])["X-API-Key"]
+    one, other = workbench.access.caller_of_key(key), caller(Role.ADMIN)
+    workbench.analyse(WAV, name="a.wav", source=Source.API, owner=one.user.id)
+    delete_recording, seen = workbench.delete_recording, []
+
+    def meanwhile(recording_id, *, reader):
+        for act in (
+            lambda: workbench.access.caller_of_key(key),
+            lambda: delete_account(workbench, other.user.id, by=other),
+        ):
+            with pytest.raises((InvalidCredentialsError, LastAdminError)) as refused:
+                act()
+            seen.append(type(refused.value))
+        return delete_recording(recording_id, reader=reader)
+
+    monkeypatch.setattr(workbench, "delete_recording", meanwhile)
+    delete_account(workbench, one.user.id, by=one)
+    assert seen == [InvalidCredentialsError, LastAdminError]
+    assert workbench.access.user(other.user.id).is_active
+
+
+def test_a_project_that_goes_before_its_turn_comes_is_not_changed(workbench, caller, monkeypatch):
+    owner, member = caller(), caller()
+    store, exclusive = workbench.access.store, workbench.access.store.exclusive
+    projects = workbench.projects
+    for change in (
+        lambda project_id: projects.change_retention(project_id, 5, by=owner),
+        lambda project_id: projects.add_member(project_id, member.user.email, by=owner),
+        lambda project_id: projects.remove_member(project_id, member.user.id, by=owner),
+    ):
+        project = projects.create("Voices", Purpose.RESEARCH, by=owner)
+
+        def after_it_is_gone(doing, project=project):
+            monkeypatch.setattr(store, "exclusive", exclusive)
+            delete_project(store, project_id=project.id)
+            return exclusive(doing)
+
+        monkeypatch.setattr(store, "exclusive", after_it_is_gone)
+        with pytest.raises(UnknownProjectError):
+            change(project.id)
+
+
+def test_an_account_is_changed_whole_or_not_at_all(workbench, caller):
+    admin = caller(Role.ADMIN)
+    with pytest.raises(LastAdminError):
+        workbench.access.change_account(admin.user.id, role=Role.ADMIN, plan="pro", is_active=False, by=admin)
+    assert workbench.access.user(admin.user.id) == admin.user
+    changed = workbench.access.change_account(caller().user.id, role=Role.VIEWER, plan="pro", is_active=False, by=admin)
+    assert (changed.role, changed.plan, changed.is_active) == (Role.VIEWER, "pro", False)
+
+
+def test_sounds_without_a_recording_are_deleted_once_they_are_an_hour_old(workbench, caller):
+    kept = workbench.analyse(WAV, name="a.wav", source=Source.API, owner=caller().user.id).recording
+    files = workbench.recording_files
+    stray, waiting = files.write(b"left behind by a process that was killed"), files.write(b"waits for its turn")
+    workbench.sounds_in_use.append(lambda hashes: {waiting} & set(hashes))
+    now = datetime.now(UTC)
+    assert delete_stray_sounds(workbench, now + timedelta(minutes=59)) == 0
+    assert files.exists(stray)
+    assert delete_stray_sounds(workbench, now + timedelta(minutes=61)) == 1
+    assert [files.exists(sha256) for sha256 in (stray, waiting, kept.sha256)] == [False, True, True]
+
+
+def test_a_stray_sound_that_somebody_sends_at_that_moment_stays(workbench, caller, monkeypatch):
+    files, user_id = workbench.recording_files, caller().user.id
+    sha256 = files.write(WAV)
+    delete = files.delete
+
+    def sent_meanwhile(found):
+        insert_recording(workbench.store, recording=make_recording(sha256=sha256, owner_id=user_id))
+        delete(found)
+
+    monkeypatch.setattr(files, "delete", sent_meanwhile)
+    workbench.delete_stray_sound(sha256)
+    assert files.read(sha256) == WAV

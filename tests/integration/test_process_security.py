@@ -10,6 +10,9 @@ import httpx2
 import pytest
 
 from core.config import REPOSITORY
+from core.domain import PROCESS
+from core.store.engine import open_store
+from core.store.usage import select_usage_events
 from tests.process import running_app
 from tests.sounds import voice_wav
 
@@ -162,3 +165,18 @@ def test_everything_of_streamlit_s_tells_browsers_to_be_careful(app, path):
             assert headers["referrer-policy"] == "same-origin"
             assert "frame-ancestors 'self'" in headers["content-security-policy"]
             assert "object-src 'none'" in headers["content-security-policy"]
+
+
+def test_a_forged_header_changes_no_address(tmp_path):
+    """Uvicorn believes `X-Forwarded-For` of whoever connects from this machine, unless it is kept from it."""
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with running_app(tmp_path, **TINY, usage_address="full", probe_limits="60 per minute") as app:
+        with httpx2.Client(base_url=app.url, headers=app.headers | forged, timeout=30) as client:
+            assert client.get("/api/v1/predictions").status_code == 200
+            addresses = [{"X-Forwarded-For": f"203.0.113.{number}"} for number in range(65)]
+            statuses = {client.get("/healthz", headers=address).status_code for address in addresses}
+        app.stop()
+    assert statuses == {200, 429}
+    with open_store(tmp_path / "store.duckdb") as store:
+        lines = select_usage_events(store, reader=PROCESS).items
+    assert {line.address for line in lines if line.route == "/api/v1/predictions"} == {"127.0.0.1"}

@@ -266,7 +266,7 @@ def test_a_call_with_three_recordings_is_one_request_and_three_predictions(store
             use.add_prediction(make_prediction(make_recording(), emotion=emotion))
     assert ledger.flush(deadline_s=60)
     figures = select_usage_summary(store, reader=caller.reader).figures
-    assert (figures.n_requests, figures.n_calls, figures.n_predictions, figures.audio_s) == (1, 1, 3, 15.0)
+    assert (figures.n_requests, figures.n_calls, figures.n_predictions, figures.audio_s) == (1, 3, 3, 15.0)
     events = kept(store)
     assert [event.is_further for event in events] == [False, True, True]
     assert {(event.user_id, event.key_id, event.plan, event.status) for event in events} == {

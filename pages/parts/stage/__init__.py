@@ -26,7 +26,7 @@ _stage = st.components.v2.component(
 )
 
 
-def listen(*, recording_name: str, key: str) -> tuple[UUID | None, bool]:
+def listen(*, recording_name: str, project_id: UUID | None, key: str) -> tuple[UUID | None, bool]:
     """A stage that listens by WebSocket.
 
     Returns
@@ -38,7 +38,7 @@ def listen(*, recording_name: str, key: str) -> tuple[UUID | None, bool]:
     """
     result = _stage(
         key=key,
-        data=_look() | {"recording_name": recording_name},
+        data=_look() | {"recording_name": recording_name, "project": None if project_id is None else str(project_id)},
         default={"refused": False},
         on_kept_change=_nothing,
         on_refused_change=_nothing,

@@ -171,7 +171,7 @@ class Stage {
       this.isConnected = false;
       this.socket.onopen = () => this.socket.send(JSON.stringify({
         sample_rate: this.context.sampleRate, encoding: "f32le", window_s: this.data.window_s, hop_s: this.data.hop_s,
-        smoothing_s: this.data.smoothing_s, may_store: true, name: this.data.recording_name,
+        smoothing_s: this.data.smoothing_s, may_store: true, name: this.data.recording_name, project: this.data.project,
       }));
       this.socket.onmessage = ({ data }) => {
         const event = JSON.parse(data);

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from core.access.__main__ import commands
 from core.access.access import Access
 from core.access.api_keys import is_well_formed
+from core.access.links import note_port
 from core.config import PREFIX, REPOSITORY, Settings
 from core.domain import LinkKind, Role, Scope
 from core.errors import InvalidCredentialsError, TelepathyError
@@ -212,3 +213,12 @@ def test_mistake_is_said_in_one_sentence(tmp_path, arguments, what):
     make_user(access)
     access.close()
     assert what in Operator(settings).is_refused(*arguments)
+
+
+def test_link_leads_to_the_port_of_the_process_or_to_the_public_address(operator, settings, access):
+    make_user(access, "ada@example.org", password=None)
+    note_port(settings, 8623)
+    assert operator.says("user", "link", "ada@example.org").startswith("http://localhost:8623/link?token=")
+    public = Operator(settings)
+    public.environ["TELEPATHY_PUBLIC_URL"] = "https://voices.example.org"
+    assert public.says("user", "link", "ada@example.org").startswith("https://voices.example.org/link?token=")

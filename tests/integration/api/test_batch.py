@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.domain import PROCESS
@@ -53,3 +55,36 @@ def test_file_beyond_the_limit_for_one_is_a_problem_of_its_own(client, wav):
 @pytest.mark.parametrize("files", [[("file", b"x")], [("file", b"x"), ("files", b"y")]])
 def test_file_under_another_name_is_refused(client, files):
     refused(client.post("/api/v1/batch-predict", files=files), 422, "invalid_parameter")
+
+
+@pytest.fixture
+def four_calls(workbench, monkeypatch):
+    """The plan of every caller allows four calls a month from here on."""
+    plan = replace(workbench.settings.plans["enterprise"], calls_per_month=4)
+    monkeypatch.setitem(workbench.settings.plans, "enterprise", plan)
+
+
+def month_of(answer):
+    """What is left of the month's calls, as the answer says."""
+    return answer.headers["RateLimit"].partition('"month";r=')[2].partition(";")[0]
+
+
+@pytest.mark.usefixtures("four_calls")
+def test_each_recording_that_is_answered_counts_a_call_of_the_quota(client, workbench):
+    three = [("files", voice_wav(seconds=1.0, pitch_hz=pitch_hz)) for pitch_hz in (110, 150, 190)]
+    first = client.post("/api/v1/batch-predict", files=[*three[:2], ("files", b"nothing like a sound")])
+    assert (first.status_code, month_of(first)) == (200, "1")
+    refusal = client.post("/api/v1/batch-predict", files=three)
+    detail = refused(refusal, 429, "quota_exceeded")["detail"]
+    assert "only 2 of them are left" in detail
+    assert count_predictions(workbench.store, reader=PROCESS) == 2
+    assert client.post("/api/v1/batch-predict", files=three[1:]).status_code == 200
+    refused(client.post("/api/v1/batch-predict", files=three[:1]), 429, "quota_exceeded")
+
+
+@pytest.mark.usefixtures("four_calls")
+def test_a_batch_of_which_nothing_is_answered_costs_nothing(client):
+    for _ in range(3):
+        answer = client.post("/api/v1/batch-predict", files=[("files", b"nothing like a sound")] * 2)
+        assert answer.status_code == 200
+    assert client.post("/api/v1/predict", files=[("file", voice_wav(seconds=1.0))]).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -20,7 +21,7 @@ from core.errors import StoreError
 from core.workbench import open_workbench
 from tests.bundles import PUBLISHED_ENCODER, copy_of_tiny
 from tests.callers import ANY_KEY
-from tests.integration.api.conftest import client_of
+from tests.integration.api.conftest import TINY_MODELS, client_of
 from tests.integration.api.fakes import FakeWorkbench
 from tests.problems import refused
 
@@ -261,3 +262,20 @@ def test_models_are_listed_with_their_terms(client):
     assert re.fullmatch("tiny-[0-9a-f]{12}", model["version"])
     assert len(model["emotions"]) == 8
     assert model["licence"]
+
+
+def test_probes_have_a_limit_of_their_own_for_each_address(tmp_path):
+    settings = Settings(
+        data_dir=tmp_path,
+        models_dir=TINY_MODELS,
+        model="tiny",
+        probe_limits="2 per minute",
+        address_limits="1 per minute",
+        trusted_proxies=1,
+    )
+    with contextlib.closing(open_workbench(settings)) as workbench:
+        api = TestClient(create_api(lambda: workbench))
+        here, elsewhere = ({"X-Forwarded-For": f"192.0.2.{number}"} for number in (1, 2))
+        assert [api.get(path, headers=here).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+        refused(api.get("/readyz", headers=here), 429, "rate_limited")
+        assert api.get("/readyz", headers=elsewhere).status_code == 200

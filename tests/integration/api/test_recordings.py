@@ -16,6 +16,7 @@ from core.identifiers import new_id
 from core.store.recordings import count_recordings, select_recording
 from core.store.training_uses import insert_training_uses
 from tests.callers import key_header, make_user
+from tests.integration.api.conftest import client_of
 from tests.problems import refused
 
 
@@ -111,6 +112,14 @@ def test_deleting_a_recording_removes_sound_and_predictions(client, predict, wor
     assert [row["id"] for row in client.get("/api/v1/predictions").json()["items"]] == [kept["id"]]
     assert not workbench.recording_files.exists(sha256)
     refused(client.delete(f"/api/v1/recordings/{doomed['recording_id']}"), 404, "unknown_recording")
+
+
+def test_a_viewer_deletes_their_own_recordings_and_nobody_elses(client, workbench, predict, wav):
+    viewer = client_of(client.app, workbench)
+    viewer.headers.update(key_header(workbench, role=Role.VIEWER, scopes=ROLE_SCOPES[Role.VIEWER]))
+    own = viewer.post("/api/v1/predict", files={"file": ("mine.wav", wav)}).json()["recording_id"]
+    assert viewer.delete(f"/api/v1/recordings/{own}").status_code == 204
+    refused(viewer.delete(f"/api/v1/recordings/{predict()['recording_id']}"), 404, "unknown_recording")
 
 
 def test_sound_that_two_people_sent_stays_until_both_have_deleted_it(client, as_user, predict, wav):

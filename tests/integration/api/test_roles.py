@@ -62,7 +62,7 @@ def test_what_the_table_lacks_is_open_to_nobody():
 def test_admins_may_all_and_viewers_change_nothing_that_stays():
     assert all(Role.ADMIN in rule.roles for rule in ROUTES.values())
     assert all(Role.ADMIN in roles for roles in PAGES.values())
-    assert ROLE_SCOPES[Role.VIEWER] == {Scope.PREDICT, Scope.READ}
+    assert ROLE_SCOPES[Role.VIEWER] == {Scope.PREDICT, Scope.READ, Scope.DELETE}
     assert not may_open(Role.VIEWER, "people")
 
 

@@ -187,6 +187,15 @@ def test_set_up_link_that_anything_else_opens_shows_a_button(browser, workbench,
     assert is_signed_in(browser)
 
 
+def test_sign_in_page_tells_of_the_terminal_until_an_admin_has_been_here(browser, workbench):
+    assert "the terminal shows a link" in browser.get("/sign-in").text
+    token = workbench.access.set_up_link()
+    assert "the terminal shows a link" in browser.get("/sign-in").text
+    assert browser.post("/set-up", data={"token": token}, headers=HERE).status_code == 303
+    browser.cookies.clear()
+    assert "the terminal" not in browser.get("/sign-in").text
+
+
 def test_set_up_takes_no_other_link(browser, workbench, user):
     token = workbench.access.reset_link(user.id)
     assert browser.get("/set-up", params={"token": token}, headers=OPENED_BY_A_PERSON).status_code == 403
@@ -222,7 +231,9 @@ def test_reset_link_sets_another_password_and_ends_other_sessions(api, browser, 
 
 def test_invitation_makes_an_account_of_its_role(browser, workbench):
     token = workbench.access.invite(email="grace@example.org", role=Role.ANNOTATOR, by=None)
-    assert "Welcome" in browser.get("/link", params={"token": token}).text
+    shown = browser.get("/link", params={"token": token}).text
+    assert "Welcome" in shown
+    assert "invited as <strong>grace@example.org</strong>" in shown
     data = {"token": token, "name": "Grace", "password": "seven lonely compilers dancing"}
     assert browser.post("/link", data=data, headers=HERE).status_code == 303
     me = browser.get("/api/v1/auth/me").json()
@@ -245,6 +256,27 @@ def test_registration_follows_its_setting(settings, workbench, registration):
     if is_open:
         assert browser.get("/api/v1/auth/me").json()["role"] == "analyst"
         assert browser.post("/register", data=data, headers=HERE).status_code == 409
+
+
+def test_open_registration_does_not_tell_whether_an_address_has_an_account(browser, workbench, user, monkeypatch):
+    monkeypatch.setattr(workbench, "settings", dataclasses.replace(workbench.settings, registration="open"))
+    monkeypatch.setattr(workbench.access, "settings", workbench.settings)
+    links, mails = [], []
+    workbench.mail_link = lambda *link: links.append(link)
+    monkeypatch.setattr(workbench, "mail", mails.append)
+    answers = {
+        email: browser.post("/register", data={"email": email}, headers=HERE)
+        for email in ("ada@example.org", "eve@example.org")
+    }
+    assert {answer.status_code for answer in answers.values()} == {200}
+    assert len({answer.text.replace(email, "") for email, answer in answers.items()}) == 1
+    [(kind, email, token)] = links
+    assert (kind, email) == (LinkKind.INVITATION, "eve@example.org")
+    assert workbench.access.look_at_link(token).role == workbench.settings.new_user_role
+    [told] = mails
+    assert told.to == "ada@example.org"
+    assert "already" in told.text
+    assert browser.post("/register", data={"email": "no address"}, headers=HERE).status_code == 422
 
 
 def test_forgotten_password_is_answered_alike_for_all(browser, workbench, user):

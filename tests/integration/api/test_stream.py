@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID
 
 import jsonschema
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 import uvicorn
 import websockets.sync.client
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from api import stream_session
 from api.application import create_api
 from api.stream_events import EVENTS, Summary, asyncapi_document
 from api.stream_session import (
@@ -30,9 +33,10 @@ from api.stream_session import (
     StreamSession,
 )
 from core.config import Settings
-from core.domain import PROCESS, Source
+from core.domain import PROCESS, Purpose, Role, Scope, Source
 from core.inference.live import LiveOptions, LiveStream
 from core.store.predictions import PredictionFilter, count_predictions, select_prediction
+from core.store.recordings import select_recording
 from core.usage import Use
 from core.workbench import open_workbench
 from tests.callers import key_header, make_fake_caller
@@ -212,6 +216,34 @@ def test_stream_too_many_is_refused_and_a_seat_is_free_again_afterwards(hasty_cl
         assert talk(third, [s16le(voice(seconds=1.0))])[-1]["n_windows"] == 1
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "close_code"),
+    [("key", "invalid_credentials", 4401), ("account", "invalid_credentials", 4401), ("quota", "quota_exceeded", 4429)],
+)
+def test_stream_whose_caller_may_not_go_on_ends_with_the_reason(api, workbench, monkeypatch, end, code, close_code):
+    monkeypatch.setattr(stream_session, "CHECK_EVERY_S", 0.05)
+    key = key_header(workbench, role=Role.ANALYST, scopes=[Scope.PREDICT])
+    caller = workbench.access.caller_of_key(key["X-API-Key"])
+    with TestClient(api).websocket_connect("/api/v1/stream", headers=key) as socket:
+        socket.send_text(json.dumps(CONFIGURATION | {"store": True}))
+        socket.send_bytes(s16le(voice(seconds=1.0)))
+        assert socket.receive_json()["type"] == "ready"
+        if end == "key":
+            workbench.access.revoke_key(caller.key_id, by=None)
+        elif end == "account":
+            workbench.access.change_active(caller.user.id, False, by=None)
+        else:
+            plan = replace(workbench.settings.plans["enterprise"], audio_s_per_month=1.0)
+            monkeypatch.setitem(workbench.settings.plans, "enterprise", plan)
+        events = until_summary(socket)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    told = [(event["code"], event["recoverable"]) for event in events if event["type"] == "error"]
+    assert told == [(code, False)]
+    assert closed.value.code == close_code
+    assert (events[-1]["recording_id"] is not None) == (end == "quota")
+
+
 def test_process_that_stops_takes_no_more_streams(workbench):
     with (
         client_of(create_api(lambda: workbench, is_draining=lambda: True), workbench) as stopping,
@@ -241,6 +273,22 @@ def test_stream_is_kept_as_a_recording_with_its_timeline_when_asked(client, work
     assert str(prediction.recording_id) == summary["recording_id"]
     audio = client.get(f"/api/v1/recordings/{summary['recording_id']}/audio")
     assert audio.content.startswith(b"fLaC")
+
+
+def test_stream_is_kept_in_a_project_once_its_sender_agreed(api, workbench, sound):
+    key = key_header(workbench, role=Role.ANALYST, scopes=[Scope.PREDICT, Scope.READ])
+    caller = workbench.access.caller_of_key(key["X-API-Key"])
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=caller)
+    into_it = CONFIGURATION | {"store": True, "project": str(project.id)}
+    with TestClient(api).websocket_connect("/api/v1/stream", headers=key) as socket:
+        socket.send_text(json.dumps(into_it))
+        told = socket.receive_json()
+        assert (told["code"], told["recoverable"]) == ("consent_needed", True)
+        assert not workbench.projects.has_agreed(caller.user.id, project.id)
+        summary = talk(socket, pieces(s16le(sound)), into_it | {"consent": True})[-1]
+    assert workbench.projects.has_agreed(caller.user.id, project.id)
+    recording = select_recording(workbench.store, recording_id=UUID(summary["recording_id"]), reader=PROCESS)
+    assert recording.project_id == project.id
 
 
 def test_stream_is_not_kept_unless_asked(client, workbench, sound):

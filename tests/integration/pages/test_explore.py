@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from core.domain import PROCESS, Emotion, Reader, Source
+from core.domain import PROCESS, Emotion, Purpose, Reader, Role, Source
 from core.identifiers import new_id
 from core.store.predictions import PredictionFilter, count_predictions, insert_predictions
 from core.store.recordings import insert_recording, select_recording
@@ -46,6 +46,22 @@ def heading(app) -> str:
 
 def pills(app, label: str):
     return next(group for group in app.pills if group.label == label)
+
+
+def test_admins_see_whose_predictions_they_are_and_others_need_not(open_page, workbench, sign_in):
+    signed_in = sign_in(Role.ANALYST)
+    caller = workbench.access.caller_of_page(signed_in.access_token, signed_in.refresh_token)
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=caller)
+    recording = make_recording(owner_id=caller.user.id, project_id=project.id)
+    insert_recording(workbench.store, recording=recording)
+    insert_predictions(workbench.store, predictions=[make_prediction(recording)])
+    sign_in(Role.ADMIN)
+    [row] = open_page("explore").dataframe[0].value.to_dict("records")
+    assert (row["Owner"], row["Project"]) == (caller.user.email, "Voices")
+    app = open_page()
+    sign_in(Role.ANALYST, caller.user)
+    app = app.switch_page("explore.py").run()
+    assert {"Owner", "Project"}.isdisjoint(app.dataframe[0].value.columns)
 
 
 def test_all_are_shown_a_page_at_a_time(open_page, ledger):

@@ -48,3 +48,36 @@ def test_live_by_webrtc_says_when_the_quota_is_used_up(open_page, workbench, sig
     app.segmented_control(key="live_way_in").set_value("WebRTC")
     app.run()
     assert "allows 1 calls a month" in said(app)
+
+
+def test_what_was_heard_by_webrtc_is_not_lost_when_the_quota_refuses_to_keep_it(open_page, workbench, sign_in):
+    signed_in = sign_in(Role.ANALYST)
+    workbench.projects.agree(signed_in.user.id, None)
+    used = workbench.limits.used_this_month
+    workbench.limits.used_this_month = lambda user_id, start: replace(used(user_id, start), n_calls=1)
+    app = open_page("live")
+    app.session_state["live_held"] = CLIP
+    app.segmented_control(key="live_way_in").set_value("WebRTC")
+    app.run()
+    app.button(key="live_keep_held").click().run()
+    assert "allows 1 calls a month" in said(app)
+    assert app.session_state["live_held"] == CLIP
+    workbench.limits.used_this_month = used
+    workbench.limits._quotas._counts.clear()
+    app.button(key="live_keep_held").click().run()
+    assert count_predictions(workbench.store, reader=PROCESS) == 1
+    assert "live_held" not in app.session_state
+
+
+def test_what_was_heard_by_webrtc_can_be_discarded_when_the_quota_is_used_up(open_page, workbench, sign_in):
+    signed_in = sign_in(Role.ANALYST)
+    workbench.projects.agree(signed_in.user.id, None)
+    used = workbench.limits.used_this_month
+    workbench.limits.used_this_month = lambda user_id, start: replace(used(user_id, start), n_calls=1)
+    app = open_page("live")
+    app.session_state["live_held"] = CLIP
+    app.segmented_control(key="live_way_in").set_value("WebRTC")
+    app.run()
+    app.button(key="live_discard_held").click().run()
+    assert "live_held" not in app.session_state
+    assert count_predictions(workbench.store, reader=PROCESS) == 0

@@ -117,6 +117,7 @@ def test_key_is_made_shown_once_replaced_and_revoked(open_page, workbench, sign_
     app.button(key=f"account_rotate_{key.id}").click().run()
     newer = app.code[0].value
     assert newer != text
+    assert "are refused from now on. This cannot be undone." in told(app)
     app.button(key=f"account_revoke_{key.id}").click().run()
     assert [each.revoked_at is None for each in workbench.access.keys_of(user.id) if each.id == key.id] == [False]
     workbench.access.caller_of_key(newer)

@@ -9,7 +9,10 @@ import pytest
 from core.domain import PROCESS, Purpose, Role
 from core.errors import UnknownUserError
 from core.privacy import PURPOSES
+from core.store.recordings import select_recordings
+from pages.parts import stage, telephone
 from tests.callers import make_user
+from tests.sounds import voice_wav
 
 
 def text_of(app) -> str:
@@ -104,6 +107,27 @@ def test_recordings_go_into_the_chosen_project_after_its_notice(open_page, workb
     assert not app.exception
     [outcome] = app.session_state["analyse_inbox"].outcomes.values()
     assert (outcome.analysis.recording.project_id, outcome.analysis.recording.owner_id) == (project.id, caller.user.id)
+
+
+def test_live_goes_into_the_chosen_project_after_its_notice(open_page, workbench, sign_in, monkeypatch):
+    signed_in = sign_in(Role.ANALYST)
+    caller = workbench.access.caller_of_page(signed_in.access_token, signed_in.refresh_token)
+    project = workbench.projects.create("Voices", Purpose.RESEARCH, by=caller, purpose_note="Calls of our own line")
+    given = []
+    monkeypatch.setattr(stage, "listen", lambda **asked: given.append(asked["project_id"]) or (None, False))
+    app = open_page("live")
+    sign_in(Role.ANALYST, signed_in.user)
+    app.selectbox(key="live_project").set_value(project.id).run()
+    assert "Calls of our own line" in text_of(app)
+    assert project.id not in given
+    app.button(key="live_agree").click().run()
+    assert given[-1] == project.id
+    heard = [voice_wav(seconds=1.2)]
+    monkeypatch.setattr(telephone, "call", lambda workbench, key: heard.pop() if heard else None)
+    app.segmented_control(key="live_way_in").set_value("WebRTC").run()
+    assert not app.exception
+    [recording] = select_recordings(workbench.store, reader=caller.reader, project_id=project.id)
+    assert recording.owner_id == caller.user.id
 
 
 def test_account_is_deleted_when_its_address_is_typed(open_page, workbench, sign_in):

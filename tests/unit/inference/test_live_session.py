@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.errors import InvalidParameterError
+from core.errors import InvalidCredentialsError, InvalidParameterError, QuotaExceededError, StoreError
+from core.inference import live_session
 from core.inference.live import LiveOptions, LiveStream
 from core.inference.live_session import LiveSession
 from core.inference.recogniser import Recogniser
@@ -100,6 +101,57 @@ def test_reader_is_told_why_a_session_failed(recogniser, tmp_path):
     session._worker.join(timeout=10)
     with pytest.raises(InvalidParameterError, match="sample_rate"):
         _ = session.events
+
+
+def test_session_whose_owner_may_not_go_on_ends_with_the_reason_and_without_its_sound(
+    recogniser, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(live_session, "CHECK_EVERY_S", 0.0)
+    asked = []
+
+    def may_go_on(audio_s):
+        asked.append(audio_s)
+        if audio_s > 0:
+            raise InvalidCredentialsError("The session has ended. Sign in again.")
+
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path, may_go_on=may_go_on)
+    for _ in range(2):
+        session.push(voice(seconds=1.0), RATE)
+    session._worker.join(timeout=10)
+    assert asked == [0.0, 1.0]
+    assert str(session.failure) == "The session has ended. Sign in again."
+    assert session.is_over
+    assert session.finish() is None
+
+
+def test_session_whose_quota_is_used_up_judges_no_more_and_keeps_its_sound(recogniser, monkeypatch, tmp_path):
+    monkeypatch.setattr(live_session, "CHECK_EVERY_S", 0.0)
+
+    def may_go_on(audio_s):
+        if audio_s >= 1:
+            raise QuotaExceededError("free", "1 second of sound", 60)
+
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path, may_go_on=may_go_on)
+    for _ in range(3):
+        session.push(voice(seconds=1.0), RATE)
+    session._worker.join(timeout=10)
+    session.push(voice(seconds=1.0), RATE)
+    assert isinstance(session.failure, QuotaExceededError)
+    assert not session.is_over
+    samples, _ = soundfile.read(io.BytesIO(session.finish()))
+    assert len(samples) == RATE
+
+
+def test_a_store_that_does_not_answer_ends_no_session(recogniser, monkeypatch, tmp_path):
+    monkeypatch.setattr(live_session, "CHECK_EVERY_S", 0.0)
+
+    def may_go_on(audio_s):
+        raise StoreError("reading a session", "it is away")
+
+    session = LiveSession(recogniser, options, max_duration_s=60, folder=tmp_path, may_go_on=may_go_on)
+    session.push(voice(seconds=1.0), RATE)
+    assert session.finish() is not None
+    assert session.failure is None
 
 
 def test_frames_beyond_what_may_wait_are_counted(recogniser, monkeypatch, tmp_path):
