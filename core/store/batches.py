@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, case, delete, func, select
+from sqlalchemy import Integer, Row, Select, and_, case, cast, delete, func, select
 
-from core.domain import Batch, BatchItem, BatchOutcome, Emotion, Prediction, Reader, Source, UsageEvent
+from core.domain import Batch, BatchItem, BatchOutcome, Emotion, Interval, Prediction, Reader, Source, UsageEvent
 from core.errors import InvalidParameterError
 from core.store.engine import Store, try_again
 from core.store.predictions import insert_predictions
 from core.store.schema import batch_items, batch_outcomes, batches, predictions, probability_column
-from core.store.usage import usage_rows
+from core.store.usage import ConfidenceBin, usage_rows
 from core.store.visibility import owned, visible
 
 MAX_PAGE_ROWS = 1000
@@ -252,6 +252,40 @@ def select_batch_rows(
         statement = statement.where(outcomes.problem_code != "" if has_problem else outcomes.problem_code == "")
     with store.transaction("reading the results of a batch") as connection:
         return [_batch_row(row) for row in connection.execute(statement).all()]
+
+
+def count_batch_answers_by_emotion(store: Store, *, batch_id: UUID, reader: Reader) -> dict[Emotion, int]:
+    """How many recordings of a batch came out as each emotion."""
+    statement = (
+        select(predictions.c.emotion, func.count())
+        .select_from(batch_outcomes.join(predictions, predictions.c.id == batch_outcomes.c.prediction_id))
+        .where(batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)))
+        .group_by(predictions.c.emotion)
+    )
+    with store.transaction("counting the answers of a batch") as connection:
+        found = {row[0]: row[1] for row in connection.execute(statement)}
+    return {emotion: found.get(emotion.value, 0) for emotion in Emotion}
+
+
+def count_batch_answers_by_confidence(
+    store: Store, *, batch_id: UUID, reader: Reader, n_bins: int = 10
+) -> list[ConfidenceBin]:
+    """How many recordings of a batch were answered how surely, in `n_bins` bins from 0 to 1; empty ones included."""
+    number = func.least(cast(func.floor(predictions.c.confidence * n_bins), Integer), n_bins - 1)
+    statement = (
+        select(number, func.count())
+        .select_from(batch_outcomes.join(predictions, predictions.c.id == batch_outcomes.c.prediction_id))
+        .where(batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)))
+        .group_by(number)
+    )
+    with store.transaction("counting the answers of a batch") as connection:
+        found = {int(row[0]): row[1] for row in connection.execute(statement)}
+    return [
+        ConfidenceBin(
+            confidence=Interval(low=index / n_bins, high=(index + 1) / n_bins), n_predictions=found.get(index, 0)
+        )
+        for index in range(n_bins)
+    ]
 
 
 def select_known_answers(

@@ -69,6 +69,7 @@ ARROWS = {
     "core.batches": {"core"},
     "core.batch": {"core.config", "core.domain", "core.errors", "core.inference", "core.reports"},
     "core.batch_sources": {"core.config", "core.errors"},
+    "core.archives": {"core.errors"},
     "core.errands": {"core"},
     "core.explaining": {"core"},
     "core.outbox": {"core.errors"},
