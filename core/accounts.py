@@ -90,6 +90,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     """
     access = workbench.access
     access.end_account(user_id, by=by)
+    workbench.batches.forget_all(reader=Reader(user_id=user_id))
     n_recordings = 0
     while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
         n_recordings += n_deleted

@@ -206,6 +206,11 @@ def insert_usage_events(store: Store, *, events: Sequence[UsageEvent], may_be_th
             append_late_days(store, connection, events)
 
 
+def usage_rows(events: Sequence[UsageEvent]) -> tuple[Table, list[dict[str, Any]]]:
+    """The ledger's table and what it keeps of `events`, for whoever appends them together with something else."""
+    return _TABLE, [_values(event) for event in events]
+
+
 def _select_known_ids(store: Store, events: Sequence[UsageEvent]) -> set[UUID]:
     times = [event.at for event in events]
     statement = select(_TABLE.c.id).where(
