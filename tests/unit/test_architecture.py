@@ -63,7 +63,10 @@ ARROWS = {
     "core.outbox": {"core.errors"},
     "core.mail": {"core.errors", "core.config"},
     "core.access_mails": {"core.mail"},
-    "core.webhooks": {"core.errors"},
+    "core.webhooks": {
+        *("core.domain", "core.errors", "core.config", "core.identifiers", "core.secrets", "core.store"),
+        "core.__version__",
+    },
     "core.machine": set(),
     "core.redaction": set(),
     "core.logs": {"core.redaction"},
