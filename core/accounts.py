@@ -19,6 +19,7 @@ from core.store.projects import delete_project, delete_user, select_consents, se
 from core.store.recordings import select_recordings, update_recording_project
 from core.store.sessions import select_sessions
 from core.store.users import count_other_active_admins
+from core.store.webhooks import MAX_ROWS
 from core.workbench import Workbench
 
 _AT_ONCE = 500
@@ -31,6 +32,7 @@ account.json      your account, API keys (never the keys themselves), sessions t
 audit.json        what the audit log says of you or by you: the newest 10,000 entries of each
 recordings.json   your recordings
 predictions.json  what was answered about them
+webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -62,6 +64,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
         archive.writestr("recordings.json", _json(recordings))
         archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
@@ -74,7 +77,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
 
 
 def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) -> None:
-    """Delete an account with its recordings, predictions, keys, sessions and projects. The audit log stays.
+    """Delete an account with its webhooks, recordings, predictions, keys, sessions and projects. The audit log stays.
 
     What others recorded in its projects is seen by each of them alone from then on.
 
@@ -95,6 +98,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
         raise ForbiddenError("Only its owner and admins can delete an account.")
     if user.role is Role.ADMIN and count_other_active_admins(access.store, user_id=user_id) == 0:
         raise LastAdminError
+    workbench.webhooks.delete_all(user_id)
     n_recordings = 0
     for recording in _recordings_of(workbench, user_id):
         try:
@@ -110,6 +114,18 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     with access.store.exclusive("deleting an account"):
         delete_user(access.store, user_id=user_id)
         access.audit("account.delete", str(user_id), by, recordings=n_recordings)
+
+
+def _webhooks_of(workbench: Workbench, user_id: UUID) -> list[dict[str, object]]:
+    webhooks = workbench.webhooks
+    webhooks.flush()
+    return [
+        {
+            "webhook": endpoint,
+            "deliveries": webhooks.deliveries(endpoint.id, owner_id=user_id, limit=MAX_ROWS),
+        }
+        for endpoint in webhooks.endpoints(user_id)
+    ]
 
 
 def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:

@@ -97,7 +97,7 @@ class Intake:
             self._thread.start()
 
     def flush(self, *, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
-        """Wait until all that was put before is written; whether that is done."""
+        """Wait until all that was put before is written and handed over; whether that is done."""
         with self._changed:
             wanted = self._n_put
             return self._changed.wait_for(lambda: self._n_settled >= wanted, deadline_s)
@@ -151,13 +151,13 @@ class Intake:
                 is_first = False
                 if not self._may_try_again():
                     return False
+        deliveries = [delivery for each in batch for delivery in each.deliveries]
+        _guarded(lambda: self._hand_over(deliveries))
         with self._changed:
             for _ in batch:
                 self._waiting.popleft()
             self._n_settled += len(batch)
             self._changed.notify_all()
-        deliveries = [delivery for each in batch for delivery in each.deliveries]
-        _guarded(lambda: self._hand_over(deliveries))
         return True
 
     def _known(self, batch: Sequence[Accepted]) -> set[object]:

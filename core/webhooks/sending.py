@@ -40,7 +40,12 @@ def host_of(url: str) -> str:
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii")
-        is_usable = parsed.scheme in ("http", "https") and HOST.fullmatch(host) is not None and not parsed.userinfo and not parsed.fragment
+        is_usable = (
+            parsed.scheme in ("http", "https")
+            and HOST.fullmatch(host) is not None
+            and not parsed.userinfo
+            and not parsed.fragment
+        )
         is_usable = is_usable and len(url) <= MAX_URL and (parsed.port is None or 0 < parsed.port < 65536)
     except (httpx.InvalidURL, ValueError):
         raise InvalidParameterError("url", "no address", expected) from None

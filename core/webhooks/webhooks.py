@@ -15,6 +15,7 @@ from core.config import Settings
 from core.domain import (
     PROCESS,
     AttemptOutcome,
+    Caller,
     DeliveryState,
     Reader,
     WebhookAttempt,
@@ -92,6 +93,8 @@ class Webhooks:
         Whether the account with this id may have webhooks, and is not switched off.
     tell_owner
         Called with the id of an account, a subject and a text, when an endpoint was switched off.
+    audit
+        Told of every change: what was done, to which endpoint, by whom.
     resolve, now
         Where hosts are, and what time it is; of this machine unless a test says otherwise.
     """
@@ -104,6 +107,7 @@ class Webhooks:
         *,
         may_be_told: Callable[[UUID], bool] = lambda owner_id: True,
         tell_owner: Callable[[UUID, str, str], None] = lambda owner_id, subject, text: None,
+        audit: Callable[[str, str, Caller], object] = lambda action, subject, by: None,
         resolve: Resolve = system_addresses,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -114,6 +118,7 @@ class Webhooks:
         self._public_url = settings.public_url
         self._may_be_told = may_be_told
         self._tell_owner = tell_owner
+        self._audit = audit
         self._resolve = resolve
         self._now = now
         self._networks = _allowed(settings)
@@ -125,7 +130,8 @@ class Webhooks:
         self._known = threading.Lock()
         self._endpoints: Mapping[UUID, tuple[WebhookEndpoint, ...]] = {}
         """By owner: what happens is compared with these, since the store would have to be asked for each prediction."""
-        self._sweeps_at = self._now()
+        self._sweeps_at: datetime | None = None
+        """None before `start`."""
         self._intake = Intake(
             store,
             hand_over=lambda deliveries: self._hand_over([_first(delivery) for delivery in deliveries]),
@@ -148,7 +154,7 @@ class Webhooks:
         return found
 
     def create(
-        self, *, owner_id: UUID, url: str, event_types: Iterable[str] = (), description: str = ""
+        self, *, by: Caller, url: str, event_types: Iterable[str] = (), description: str = ""
     ) -> tuple[WebhookEndpoint, str]:
         """A new endpoint and its secret, which nobody is shown again.
 
@@ -159,7 +165,7 @@ class Webhooks:
         AddressRefusedError
             The address leads nowhere, or where the settings do not allow.
         """
-        url = url.strip()
+        url, owner_id = url.strip(), by.user.id
         wanted = require_event_types(event_types)
         self._require_address(url)
         if len(self.endpoints(owner_id)) >= MAX_ENDPOINTS:
@@ -176,20 +182,21 @@ class Webhooks:
         sealed = self._vault.seal(secret, WEBHOOK_SECRET.context(endpoint.id))
         insert_webhook_endpoint(self._store, endpoint=endpoint, sealed_secret=sealed)
         self._refresh()
+        self._audit("webhook.create", str(endpoint.id), by)
         return endpoint, secret
 
     def change(
         self,
         endpoint_id: UUID,
         *,
-        owner_id: UUID,
+        by: Caller,
         url: str | None = None,
         event_types: Iterable[str] | None = None,
         description: str | None = None,
         is_active: bool | None = None,
     ) -> WebhookEndpoint:
         """Change what is given and leave the rest. Raises as `create`, and UnknownWebhookError."""
-        endpoint = self.endpoint(endpoint_id, owner_id=owner_id)
+        endpoint = self.endpoint(endpoint_id, owner_id=by.user.id)
         if url is not None and url.strip() != endpoint.url:
             self._require_address(url.strip())
             endpoint = replace(endpoint, url=url.strip())
@@ -201,16 +208,18 @@ class Webhooks:
             endpoint = replace(endpoint, disabled_at=None, disabled_because="")
         elif is_active is False and endpoint.disabled_at is None:
             endpoint = replace(endpoint, disabled_at=self._now(), disabled_because="It was switched off by hand.")
-        if not update_webhook_endpoint(self._store, endpoint=endpoint, reader=Reader(user_id=owner_id)):
+        if not update_webhook_endpoint(self._store, endpoint=endpoint, reader=Reader(user_id=by.user.id)):
             raise UnknownWebhookError(endpoint_id)
         self._refresh()
+        self._audit("webhook.change", str(endpoint_id), by)
         return endpoint
 
-    def delete(self, endpoint_id: UUID, *, owner_id: UUID) -> None:
+    def delete(self, endpoint_id: UUID, *, by: Caller) -> None:
         """Delete an endpoint and its log; what waits for it is not sent. Raises UnknownWebhookError."""
-        if not delete_webhook_endpoint(self._store, endpoint_id=endpoint_id, reader=Reader(user_id=owner_id)):
+        if not delete_webhook_endpoint(self._store, endpoint_id=endpoint_id, reader=Reader(user_id=by.user.id)):
             raise UnknownWebhookError(endpoint_id)
         self._refresh()
+        self._audit("webhook.delete", str(endpoint_id), by)
 
     def delete_all(self, owner_id: UUID) -> None:
         """Delete all that is kept of somebody's webhooks."""
@@ -220,7 +229,7 @@ class Webhooks:
         self._refresh()
 
     def rotate(
-        self, endpoint_id: UUID, *, owner_id: UUID, overlap: timedelta = timedelta(days=1)
+        self, endpoint_id: UUID, *, by: Caller, overlap: timedelta = timedelta(days=1)
     ) -> tuple[WebhookEndpoint, str]:
         """A new secret, shown this once; the one before signs beside it for `overlap`, so that receivers can change.
 
@@ -231,10 +240,10 @@ class Webhooks:
         SecretError
             The present secret cannot be read any more; without an overlap it need not be.
         """
-        reader = Reader(user_id=owner_id)
+        reader = Reader(user_id=by.user.id)
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             raise InvalidParameterError("overlap", str(overlap), "from 0 to 90 days")
-        endpoint = self.endpoint(endpoint_id, owner_id=owner_id)
+        endpoint = self.endpoint(endpoint_id, owner_id=by.user.id)
         sealed = select_webhook_secrets(self._store, endpoint_id=endpoint_id, reader=reader)
         if sealed is None:
             raise UnknownWebhookError(endpoint_id)
@@ -251,6 +260,7 @@ class Webhooks:
         if not update_webhook_secrets(self._store, endpoint_id=endpoint_id, sealed=renewed, reader=reader):
             raise UnknownWebhookError(endpoint_id)
         self._refresh()
+        self._audit("webhook.rotate", str(endpoint_id), by)
         return replace(endpoint, previous_secret_until=until), secret
 
     def _require_address(self, url: str) -> None:
@@ -492,6 +502,7 @@ class Webhooks:
 
     def start(self) -> None:
         """From now on go on with what waits, a former process's deliveries included. Once `hand_over` is set."""
+        self._sweeps_at = self._now()
         self._intake.start()
 
     def close(self, *, deadline_s: float = 5.0) -> None:
@@ -526,7 +537,7 @@ class Webhooks:
 
     def _look_around(self) -> None:
         self._refresh()
-        if self._now() >= self._sweeps_at:
+        if self._sweeps_at is not None and self._now() >= self._sweeps_at:
             self._sweeps_at = self._now() + timedelta(seconds=SWEEP_EVERY_S)
             self.sweep()
 

@@ -73,7 +73,7 @@ ARROWS = {
     "core.access_mails": {"core.mail"},
     "core.webhooks": {
         *("core.domain", "core.errors", "core.config", "core.identifiers", "core.secrets", "core.store"),
-        "core.__version__",
+        *("core.__version__", "core.jobs"),
     },
     "core.machine": set(),
     "core.redaction": set(),
