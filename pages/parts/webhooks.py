@@ -21,6 +21,7 @@ from pages.parts.tables import ROW_HEIGHT_PX
 from pages.parts.theme import surface
 
 SHOWN = "webhooks_new_secret"
+"""The id of a webhook, and the secret that was just made for it."""
 OPEN = "webhooks_open"
 """The id of the webhook whose log is shown."""
 PAGE_ROWS = 50
@@ -48,19 +49,6 @@ def event_title(event_type: str) -> str:
     return TITLES.get(event_type, event_type)
 
 
-def draw_secret() -> None:
-    """The secret just made: until the page is left or the secret hidden."""
-    secret = st.session_state.get(SHOWN)
-    if secret is None:
-        return
-    with st.container(border=True, key="webhooks_secret_shown"):
-        st.markdown("**Copy the secret now.** Your program checks signatures with it. It is shown this once.")
-        st.code(secret, language=None, wrap_lines=True)
-        if st.button("I have it", key="webhooks_secret_taken"):
-            del st.session_state[SHOWN]
-            st.rerun()
-
-
 def draw_list(workbench: Workbench, caller: Caller, found: Sequence[WebhookEndpoint]) -> None:
     """Every webhook with what can be done to it."""
     if not found:
@@ -74,6 +62,7 @@ def _draw_endpoint(workbench: Workbench, caller: Caller, endpoint: WebhookEndpoi
     with st.container(border=True, key=key):
         st.markdown(f"**{words.plain(title_of(endpoint))}**", anchors=False)
         st.code(endpoint.url, language=None, wrap_lines=True)
+        _draw_secret(endpoint)
         if endpoint.disabled_at is not None:
             since = words.when(endpoint.disabled_at, session.zone())
             st.warning(f"Off since {since}. {endpoint.disabled_because}", icon=":material/block:")
@@ -110,6 +99,19 @@ def described(endpoint: WebhookEndpoint, zone: tzinfo) -> str:
     return " ".join(lines)
 
 
+def _draw_secret(endpoint: WebhookEndpoint) -> None:
+    """The secret just made for it: where whoever made it looks, until they have it or leave the page."""
+    shown_id, secret = st.session_state.get(SHOWN, (None, ""))
+    if shown_id != endpoint.id:
+        return
+    with st.container(border=True, key="webhooks_secret_shown"):
+        st.markdown("**Copy the secret now.** Your program checks signatures with it. It is shown this once.")
+        st.code(secret, language=None, wrap_lines=True)
+        if st.button("I have it", key="webhooks_secret_taken"):
+            del st.session_state[SHOWN]
+            st.rerun()
+
+
 def _draw_change(workbench: Workbench, caller: Caller, endpoint: WebhookEndpoint, key: str) -> None:
     with (
         st.popover("Change", icon=":material/edit:", type="tertiary", key=f"{key}_change"),
@@ -139,7 +141,8 @@ def _draw_more(workbench: Workbench, caller: Caller, endpoint: WebhookEndpoint, 
             width="stretch",
         ):
             with refusals.told():
-                _, st.session_state[SHOWN] = workbench.webhooks.rotate(endpoint.id, by=caller)
+                _, secret = workbench.webhooks.rotate(endpoint.id, by=caller)
+                st.session_state[SHOWN] = (endpoint.id, secret)
                 st.rerun()
         if st.button("Delete with its log", key=f"{key}_delete", icon=":material/delete:", width="stretch"):
             workbench.webhooks.delete(endpoint.id, by=caller)
@@ -159,7 +162,7 @@ def draw_new(workbench: Workbench, caller: Caller, *, is_first: bool) -> None:
             made, secret = workbench.webhooks.create(
                 by=caller, url=url, event_types=event_types, description=description
             )
-            st.session_state.update({SHOWN: secret, OPEN: made.id})
+            st.session_state.update({SHOWN: (made.id, secret), OPEN: made.id})
             for name in ("url", "events", "description"):
                 del st.session_state[f"webhooks_new_{name}"]
             st.rerun()
