@@ -10,9 +10,7 @@ from pages.parts import session, webhooks
 def render() -> None:
     workbench, caller = session.workbench(), session.caller()
     st.title("Webhooks", anchor=False)
-    st.caption(
-        "A program of yours is told when something happens here. Every message is signed, and tried again when it is not taken."
-    )
+    st.caption("A program of yours is told when something happens here, in signed messages that are not lost.")
     found = workbench.webhooks.endpoints(caller.user.id)
     listed, log = st.columns([2, 3], gap="large")
     with listed:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, delete, func, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, func, or_, select, type_coerce, update
 
 from core.domain import (
     AttemptOutcome,
@@ -21,7 +21,7 @@ from core.domain import (
 )
 from core.errors import InvalidParameterError
 from core.store.engine import Store, try_again
-from core.store.schema import webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
+from core.store.schema import UtcDateTime, webhook_attempts, webhook_deliveries, webhook_endpoints, webhook_messages
 from core.store.visibility import owned
 
 MAX_ROWS = 1000
@@ -45,6 +45,15 @@ class Unfinished:
     n_attempts: int
     next_at: datetime | None
     """None before the first attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingDeliveries:
+    """What waits, for whoever watches."""
+
+    n_waiting: int
+    oldest_due_at: datetime | None
+    """When the one was due that has been so for longest; None when nothing waits."""
 
 
 def insert_webhook_endpoint(store: Store, *, endpoint: WebhookEndpoint, sealed_secret: str) -> WebhookEndpoint:
@@ -235,21 +244,30 @@ def select_webhook_deliveries(
 def select_unfinished_deliveries(store: Store, *, reader: Reader) -> list[Unfinished]:
     """All deliveries that are not over, oldest first."""
     last = _last_attempts()
-    query = (
-        select(webhook_deliveries.c.id, webhook_deliveries.c.owner_id, last.c.number, last.c.next_at)
-        .outerjoin(last, last.c.delivery_id == webhook_deliveries.c.id)
-        .where(
-            owned(reader, webhook_deliveries),
-            or_(last.c.outcome.is_(None), last.c.outcome == AttemptOutcome.POSTPONED),
-        )
-        .order_by(webhook_deliveries.c.id)
-    )
+    columns = (webhook_deliveries.c.id, webhook_deliveries.c.owner_id, last.c.number, last.c.next_at)
+    query = _unfinished(select(*columns), last, reader).order_by(webhook_deliveries.c.id)
     with store.transaction("reading deliveries of webhooks that wait") as connection:
         rows = connection.execute(query).all()
     return [
         Unfinished(delivery_id=row.id, owner_id=row.owner_id, n_attempts=row.number or 0, next_at=row.next_at)
         for row in rows
     ]
+
+
+def count_waiting_deliveries(store: Store, *, reader: Reader) -> WaitingDeliveries:
+    """How many deliveries are not over, and since when the oldest of them is due."""
+    last = _last_attempts()
+    due_at = func.min(func.coalesce(last.c.next_at, webhook_deliveries.c.created_at))
+    query = _unfinished(select(func.count(), type_coerce(due_at, UtcDateTime)), last, reader)
+    with store.transaction("counting deliveries of webhooks that wait") as connection:
+        n_waiting, oldest_due_at = connection.execute(query).one()
+    return WaitingDeliveries(n_waiting=n_waiting, oldest_due_at=oldest_due_at)
+
+
+def _unfinished(query: Any, last: Any, reader: Reader) -> Any:
+    is_open = or_(last.c.outcome.is_(None), last.c.outcome == AttemptOutcome.POSTPONED)
+    joined = query.select_from(webhook_deliveries).outerjoin(last, last.c.delivery_id == webhook_deliveries.c.id)
+    return joined.where(owned(reader, webhook_deliveries), is_open)
 
 
 _ENDPOINT_COLUMNS = [column for column in webhook_endpoints.columns if column.name not in {"secret", "previous_secret"}]

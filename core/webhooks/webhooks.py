@@ -39,6 +39,8 @@ from core.store.engine import Store
 from core.store.sealed_columns import PREVIOUS_WEBHOOK_SECRET, WEBHOOK_SECRET
 from core.store.webhooks import (
     SealedSecrets,
+    WaitingDeliveries,
+    count_waiting_deliveries,
     delete_webhook_endpoint,
     delete_webhook_messages,
     insert_webhook_attempt,
@@ -71,6 +73,15 @@ GONE = 410
 MAX_OVERLAP = timedelta(days=90)
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What waits, for whoever watches."""
+
+    n_deliveries: int
+    overdue_s: float
+    """How long the one is overdue that has been for longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,7 @@ class Webhooks:
         """By owner: what happens is compared with these, since the store would have to be asked for each prediction."""
         self._sweeps_at: datetime | None = None
         """None before `start`."""
+        self._counted: tuple[datetime, WaitingDeliveries] | None = None
         self._intake = Intake(
             store,
             hand_over=lambda deliveries: self._hand_over([_first(delivery) for delivery in deliveries]),
@@ -517,6 +529,16 @@ class Webhooks:
     def n_lost(self) -> int:
         """Messages that could not be kept since the process began."""
         return self._intake.n_lost
+
+    def waiting(self) -> Waiting:
+        """What waits, as of at most `LOOK_EVERY_S` ago: whoever watches asks often. Raises StoreError."""
+        counted_at, counted = self._counted or (None, None)
+        if counted is None or counted_at is None or self._now() - counted_at >= timedelta(seconds=LOOK_EVERY_S):
+            counted_at, counted = self._now(), count_waiting_deliveries(self._store, reader=PROCESS)
+            self._counted = (counted_at, counted)
+        due_at = counted.oldest_due_at
+        overdue_s = 0.0 if due_at is None else max(0.0, (counted_at - due_at).total_seconds())
+        return Waiting(n_deliveries=counted.n_waiting, overdue_s=overdue_s)
 
     def sweep(self) -> int:
         """Hand over every delivery that is not over, as after a start, and forget what is older than the log; how many

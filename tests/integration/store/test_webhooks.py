@@ -21,6 +21,8 @@ from core.identifiers import new_id
 from core.store.schema import webhook_attempts, webhook_deliveries, webhook_messages
 from core.store.webhooks import (
     SealedSecrets,
+    WaitingDeliveries,
+    count_waiting_deliveries,
     delete_webhook_endpoint,
     delete_webhook_messages,
     insert_webhook_attempt,
@@ -155,6 +157,8 @@ def test_deliveries_stand_as_their_last_attempt_says(store):
         (postponed.id, 2),
     ]
     assert select_unfinished_deliveries(store, reader=BORIS) == []
+    assert count_waiting_deliveries(store, reader=PROCESS) == WaitingDeliveries(n_waiting=2, oldest_due_at=NOW)
+    assert count_waiting_deliveries(store, reader=BORIS) == WaitingDeliveries(n_waiting=0, oldest_due_at=None)
     assert select_webhook_delivery(store, delivery_id=taken.id, reader=ANNA) == taken
     assert select_webhook_delivery(store, delivery_id=taken.id, reader=BORIS) is None
     assert select_webhook_deliveries(store, endpoint_id=endpoint.id, reader=BORIS) == []

@@ -24,7 +24,7 @@ from core.webhooks import intake
 from core.webhooks.address_guard import system_addresses
 from core.webhooks.events import EVENT_TYPES, EVENTS
 from core.webhooks.retries import JITTER_SHARE, WAITS_S
-from core.webhooks.webhooks import MAX_ENDPOINTS
+from core.webhooks.webhooks import MAX_ENDPOINTS, Waiting
 from tests.callers import make_fake_caller
 from tests.process import free_port
 from tests.webhook_server import HANGS, webhook_server
@@ -362,6 +362,27 @@ def test_log_ends_when_its_time_is_over(bench):
         bench.emit()
         bench.webhooks.sweep()
     assert len(bench.webhooks.deliveries(endpoint.id, owner_id=endpoint.owner_id)) == 1
+
+
+def test_whoever_watches_learns_what_waits_and_what_is_overdue(bench):
+    outcomes = []
+    bench.webhooks.on_attempt = outcomes.append
+    assert bench.webhooks.waiting() == Waiting(n_deliveries=0, overdue_s=0.0)
+    with webhook_server((500, {})) as server:
+        bench.endpoint(server.url)
+        bench.emit()
+        assert bench.webhooks.waiting().n_deliveries == 0, "asked again too soon"
+        bench.clock.pass_s(45)
+        assert bench.webhooks.waiting() == Waiting(n_deliveries=1, overdue_s=45.0)
+        bench.attempt()
+        bench.clock.pass_s(30)
+        waiting = bench.webhooks.waiting()
+        assert waiting.n_deliveries == 1
+        assert 23 < waiting.overdue_s <= 25
+        bench.attempt()
+        bench.clock.pass_s(30)
+        assert bench.webhooks.waiting() == Waiting(n_deliveries=0, overdue_s=0.0)
+    assert outcomes == [AttemptOutcome.POSTPONED, AttemptOutcome.TAKEN]
 
 
 def test_emit_never_raises(bench):
