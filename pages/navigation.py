@@ -51,6 +51,20 @@ WORK = (
         help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
     ),
 )
+BULK = (
+    Entry(
+        page="batch",
+        title="Batch",
+        icon=":material/library_music:",
+        help="Hand in many recordings at once; they are scored in the background, and results appear as they come.",
+    ),
+    Entry(
+        page="jobs",
+        title="Jobs",
+        icon=":material/pending_actions:",
+        help="What is being done in the background: how far it is, pause, cancel, try again.",
+    ),
+)
 OWN = (
     Entry(
         page="projects",
@@ -108,7 +122,8 @@ def open_page() -> None:
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     role = caller.user.role
-    page = st.navigation({"": pages_of(WORK, role), name_in_menu(caller): pages_of(OWN, role)}, position="top")
+    groups = {"": pages_of(WORK, role), "Bulk": pages_of(BULK, role), name_in_menu(caller): pages_of(OWN, role)}
+    page = st.navigation({name: pages for name, pages in groups.items() if pages}, position="top")
     page.run()
 
 
