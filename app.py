@@ -48,7 +48,6 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         log_to_stderr(settings.log_level, report=report if is_reporting else None)
         workbench = await asyncio.to_thread(open_workbench, settings)
         await asyncio.to_thread(workbench.jobs.start)
-        workbench.webhooks.start()
     except TelepathyError as error:
         refuse_to_start(error)
     workbench.on_analysis = api.state.metrics.observe_analysis

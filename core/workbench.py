@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -31,13 +31,15 @@ from core.alerts import (
     rules_of,
     teller,
 )
-from core.batches import Batches
+from core.batches import Batches, BatchStatus
 from core.config import Settings, settings_of_this_machine
 from core.domain import (
     PROCESS,
     Alert,
+    Batch,
     Caller,
     Emotion,
+    JobState,
     LinkKind,
     Prediction,
     Quality,
@@ -51,6 +53,7 @@ from core.errors import (
     ModelError,
     ShuttingDownError,
     StoreError,
+    TelepathyError,
     UnknownRecordingError,
     UnknownUserError,
 )
@@ -149,7 +152,7 @@ class Workbench:
             tell_owner=self._mail_owner,
             audit=access.audit,
         )
-        """What happens is told to them; attempts are made from `jobs.start()` and `webhooks.start()` on."""
+        """What happens is told to them; attempts are made from `jobs.start()` on."""
         rules = rules_of(settings)
         self._tell_admins = teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules})
         self.alerts = Alerts(
@@ -167,6 +170,8 @@ class Workbench:
         deliver_by_jobs(self.webhooks, self.jobs)
         self.batches = Batches(self)
         """Many recordings at once, in the background."""
+        self.batches.on_end = self._tell_of_batch
+        self.batches.on_failure = self._tell_of_failed_batch
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -310,9 +315,7 @@ class Workbench:
                 prediction=prediction,
                 stage_durations_s={stage: spent_ms / 1e3 for stage, spent_ms in timer.milliseconds.items()},
             )
-            if self.on_analysis is not None:
-                self.on_analysis(analysis)
-            self.webhooks.emit("prediction.created", owner=recording.owner_id, data=_told(analysis), about=recording.id)
+            self._tell(analysis)
             tell(1.0, "Done")
             return analysis
 
@@ -449,9 +452,32 @@ class Workbench:
         return kept
 
     def tell_analysis(self, recording: Recording, prediction: Prediction) -> None:
-        """Tell `on_analysis` of a recording that was analysed together with others."""
+        """Tell whoever wants to know of a recording that was analysed together with others."""
+        self._tell(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
+
+    def _tell(self, analysis: Analysis) -> None:
         if self.on_analysis is not None:
-            self.on_analysis(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
+            self.on_analysis(analysis)
+        recording = analysis.recording
+        self.webhooks.emit("prediction.created", owner=recording.owner_id, data=_told(analysis), about=recording.id)
+
+    def _tell_of_batch(self, status: BatchStatus) -> None:
+        """Tell webhooks of a batch that has come to its end: once, even by a job that was killed here."""
+        batch, progress = status.batch, status.progress
+        data: dict[str, object] = {
+            "batch_id": batch.id,
+            "n_recordings": batch.n_items,
+            "n_problems": progress.n_problems,
+        }
+        event_type = "batch.succeeded"
+        if status.state is JobState.FAILED:
+            event_type = "batch.failed"
+            data = {"batch_id": batch.id, "error": "None of its recordings could be scored."}
+        self.webhooks.emit(event_type, owner=batch.owner_id, data=data, message_id=uuid5(batch.id, event_type))
+        self.webhooks.flush()
+
+    def _tell_of_failed_batch(self, batch: Batch, error: TelepathyError) -> None:
+        self.webhooks.emit("batch.failed", owner=batch.owner_id, data={"batch_id": batch.id, "error": str(error)})
 
     @contextmanager
     def counted(self) -> Iterator[None]:

@@ -24,7 +24,6 @@ def main() -> None:
     data_dir, owner, n_events = Path(sys.argv[1]), UUID(sys.argv[2]), int(sys.argv[3])
     workbench = open_workbench(settings_of(data_dir))
     workbench.jobs.start(polling_interval_s=0.05)
-    workbench.webhooks.start()
     for number in range(n_events):
         message_id = workbench.webhooks.emit("prediction.created", owner=owner, data={"number": number})
         workbench.webhooks.flush()

@@ -14,7 +14,7 @@ KIND = "webhook"
 
 
 def deliver_by_jobs(webhooks: Webhooks, jobs: Jobs) -> None:
-    """Have `jobs` make the attempts of `webhooks`. Before the jobs are started.
+    """Have `jobs` make the attempts of `webhooks`, from their start on, with what waits from before.
 
     The id of a job follows from delivery and attempt, so that one that is handed over twice is made once: by the sweep
     after a start, by a job that was killed between the attempt and what it hands over.
@@ -39,6 +39,7 @@ def deliver_by_jobs(webhooks: Webhooks, jobs: Jobs) -> None:
 
     jobs.register(KIND, deliver, title="Webhook", lane=Lane.DELIVERIES)
     webhooks.hand_over = enqueue
+    jobs.when_started(webhooks.start)
 
 
 def job_id(delivery_id: UUID, number: int) -> UUID:

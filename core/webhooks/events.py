@@ -58,7 +58,7 @@ EVENTS: tuple[EventKind, ...] = (
     ),
     EventKind(
         name="batch.failed",
-        happens="A batch could not be scored to its end.",
+        happens="A batch could not go on, or none of its recordings could be scored.",
         told="who sent the batch",
         fields={"batch_id": "of `GET /api/v1/batches/{id}`", "error": "what stopped it, in a sentence"},
     ),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from core.domain import PROCESS, WebhookDelivery, WebhookMessage
-from core.errors import StoreError
+from core.errors import StoreError, TelepathyError
 from core.store.engine import Store
 from core.store.webhooks import insert_webhook_messages, select_known_message_ids
 
@@ -176,5 +176,7 @@ class Intake:
 def _guarded(act: Callable[[], None]) -> None:
     try:
         act()
+    except TelepathyError as error:
+        log.warning("webhooks: something waits for the next look around", reason=str(error))
     except Exception as error:  # a mistake in one thing must not end the thread that keeps all others
         log.error("webhooks: something went wrong in the background", exc_info=error)

@@ -290,12 +290,18 @@ class Webhooks:
             )
 
     def emit(
-        self, event_type: str, *, owner: UUID, data: Mapping[str, object], about: UUID | None = None
+        self,
+        event_type: str,
+        *,
+        owner: UUID,
+        data: Mapping[str, object],
+        about: UUID | None = None,
+        message_id: UUID | None = None,
     ) -> UUID | None:
         """Tell the endpoints of `owner` that take it. Takes microseconds and never raises.
 
         Gives the id of the message, or None where nobody wants it. `about` is the recording that `data` tells of: the
-        message is deleted with it.
+        message is deleted with it. The same `message_id` again is the same message, and is sent once.
         """
         with self._known:
             wanting = [each for each in self._endpoints.get(owner, ()) if each.takes(event_type)]
@@ -306,6 +312,8 @@ class Webhooks:
             return None
         try:
             message = self._message(event_type, owner, data, about)
+            if message_id is not None:
+                message = replace(message, id=message_id)
         except (TypeError, ValueError) as error:
             log.error("an event that is no JSON", event_type=event_type, exc_info=error)
             return None

@@ -100,7 +100,6 @@ def test_key_sees_but_makes_none_and_strangers_see_nothing(person, client, workb
 def test_prediction_and_deletion_are_told(person, workbench, user, wav):
     """Through durable jobs to a real receiver; what told of the recording is gone with it."""
     workbench.jobs.start(polling_interval_s=0.02)
-    workbench.webhooks.start()
     with webhook_server() as server:
         new = made(person, server.url)
         secret, path = new["secret"], f"{HOOKS}/{new['webhook']['id']}"
@@ -127,7 +126,6 @@ def test_prediction_and_deletion_are_told(person, workbench, user, wav):
         assert person.post(f"{path}/test").status_code == 202
         assert server.arrived.acquire(timeout=30)
         assert Webhook(secret).verify(server.bodies[3], server.headers[3])["type"] == "webhook.test"
-    workbench.webhooks.close()
 
 
 def test_deliveries_come_in_pages(person, workbench):

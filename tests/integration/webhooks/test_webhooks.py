@@ -364,6 +364,20 @@ def test_log_ends_when_its_time_is_over(bench):
     assert len(bench.webhooks.deliveries(endpoint.id, owner_id=endpoint.owner_id)) == 1
 
 
+def test_event_that_is_told_twice_under_one_id_is_sent_once(bench, monkeypatch):
+    """By the last step of a job, when that was killed before it ended."""
+    monkeypatch.setattr(intake, "_TRY_AGAIN_S", 0.01)
+    message_id = new_id()
+    with webhook_server() as server:
+        endpoint, _ = bench.endpoint(server.url)
+        bench.emit("batch.succeeded", message_id=message_id)
+        bench.emit("batch.succeeded", message_id=message_id)
+        for due in bench.due:
+            bench.webhooks.attempt(due.delivery_id, due.number)
+        assert [headers["webhook-id"] for headers in server.headers] == [f"msg_{message_id.hex}"]
+    assert len(bench.webhooks.deliveries(endpoint.id, owner_id=endpoint.owner_id)) == 1
+
+
 def test_whoever_watches_learns_what_waits_and_what_is_overdue(bench):
     outcomes = []
     bench.webhooks.on_attempt = outcomes.append
