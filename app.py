@@ -52,6 +52,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     except TelepathyError as error:
         refuse_to_start(error)
     workbench.on_analysis = api.state.metrics.observe_analysis
+    workbench.webhooks.on_attempt = api.state.metrics.observe_webhook_attempt
     set_current_workbench(workbench)
     workbench.alerts.start()
     if workbench.mailer.is_configured:

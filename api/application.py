@@ -23,6 +23,7 @@ from api import (
     routes_recordings,
     routes_sign_in,
     routes_stream,
+    routes_webhooks,
 )
 from api.access import require_access
 from api.errors import add_error_answers
@@ -80,6 +81,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_recordings,
         routes_models,
         routes_privacy,
+        routes_webhooks,
         routes_auth,
         routes_sign_in,
         routes_health,
@@ -152,6 +154,7 @@ TAGS = [
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
     {"name": "privacy", "description": "Projects, consent, and all that is held on you."},
+    {"name": "webhooks", "description": "Have programs of yours told of what happens: docs/webhooks.md."},
     {"name": "models", "description": "Which can answer."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]

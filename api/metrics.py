@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from core.alerts import rules_of
 from core.config import Settings
+from core.domain import AttemptOutcome
 from core.errors import StoreError
 from core.machine import disk_share, memory_share
 from core.workbench import Analysis, Workbench
@@ -99,6 +100,21 @@ class Metrics:
         self._deliveries_waiting = Gauge(
             "telepathy_deliveries_waiting", "Mails and webhooks on their way.", registry=registry
         )
+        self._webhook_attempts = Counter(
+            "telepathy_webhook_attempts",
+            "Attempts of this process to deliver a webhook, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._webhooks_waiting = Gauge(
+            "telepathy_webhook_deliveries_waiting", "Webhooks that were not taken yet.", registry=registry
+        )
+        self._webhooks_overdue = Gauge(
+            "telepathy_webhook_overdue_seconds", "How long the oldest webhook is overdue.", registry=registry
+        )
+        self._webhooks_lost = Gauge(
+            "telepathy_webhook_messages_lost", "Webhooks that could not be kept.", registry=registry
+        )
         self._usage_waiting = Gauge(
             "telepathy_usage_lines_waiting", "Lines of the usage ledger noted and not yet written.", registry=registry
         )
@@ -120,6 +136,8 @@ class Metrics:
         )
         for code in REFUSALS:
             self._refusals.labels(code)
+        for outcome in AttemptOutcome:
+            self._webhook_attempts.labels(outcome.value)
 
     def begin_request(self) -> None:
         """Count a request as being answered, until `observe_request`."""
@@ -145,12 +163,17 @@ class Metrics:
         for stage, duration_s in analysis.stage_durations_s.items():
             self._stage_seconds.labels(stage).observe(duration_s)
 
+    def observe_webhook_attempt(self, outcome: AttemptOutcome) -> None:
+        """Count one attempt to deliver a webhook."""
+        self._webhook_attempts.labels(outcome.value).inc()
+
     def render(self, workbench: Workbench | None) -> bytes:
         """All metrics in Prometheus' text format; what only the workbench knows is NaN without it."""
         told: dict[Gauge, Callable[[Workbench], float]] = {
             self._queue_depth: lambda known: known.executor.n_waiting,
             self._queue_limit: lambda known: known.executor.n_queue,
             self._deliveries_waiting: lambda known: known.outbox.n_waiting,
+            self._webhooks_lost: lambda known: known.webhooks.n_lost,
             self._usage_waiting: lambda known: known.usage.n_waiting,
             self._usage_lost: lambda known: known.usage.n_lost,
             self._disk_share: _disk_share_of,
@@ -158,6 +181,7 @@ class Metrics:
         for gauge, tell in told.items():
             gauge.set(math.nan if workbench is None else tell(workbench))
         self._tell_alerts(workbench)
+        self._tell_webhooks(workbench)
         return generate_latest(self._registry)
 
     def _tell_alerts(self, workbench: Workbench | None) -> None:
@@ -171,6 +195,15 @@ class Metrics:
         for name, n_open in n_by_rule.items():
             self._alerts_open.labels(name).set(n_open)
         self._alerts_unacknowledged.set(n_unacknowledged)
+
+    def _tell_webhooks(self, workbench: Workbench | None) -> None:
+        n_waiting, overdue_s = math.nan, math.nan
+        if workbench is not None:
+            with contextlib.suppress(StoreError):
+                waiting = workbench.webhooks.waiting()
+                n_waiting, overdue_s = waiting.n_deliveries, waiting.overdue_s
+        self._webhooks_waiting.set(n_waiting)
+        self._webhooks_overdue.set(overdue_s)
 
 
 def _disk_share_of(workbench: Workbench) -> float:

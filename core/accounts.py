@@ -18,6 +18,7 @@ from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predicti
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
 from core.store.sessions import select_sessions
+from core.store.webhooks import MAX_ROWS
 from core.workbench import Workbench
 
 _AT_ONCE = 500
@@ -30,6 +31,7 @@ account.json      your account, API keys (never the keys themselves), sessions t
 audit.json        what the audit log says of you or by you: the newest 10,000 entries of each
 recordings.json   your recordings
 predictions.json  what was answered about them
+webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -60,6 +62,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
         _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
         _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
+        archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
@@ -72,7 +75,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
 
 
 def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) -> None:
-    """Delete an account with its recordings, predictions, keys, sessions and projects. The audit log stays.
+    """Delete an account with its webhooks, recordings, predictions, keys, sessions and projects. The audit log stays.
 
     Its sessions and keys end first, so that nothing is added meanwhile. What others recorded in its projects is seen by
     each of them alone from then on.
@@ -90,6 +93,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     """
     access = workbench.access
     access.end_account(user_id, by=by)
+    workbench.webhooks.delete_all(user_id)
     workbench.batches.forget_all(reader=Reader(user_id=user_id))
     n_recordings = 0
     while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
@@ -113,6 +117,18 @@ def _delete_recordings_of(workbench: Workbench, user_id: UUID) -> int:
             continue
         n_deleted += 1
     return n_deleted
+
+
+def _webhooks_of(workbench: Workbench, user_id: UUID) -> list[dict[str, object]]:
+    webhooks = workbench.webhooks
+    webhooks.flush()
+    return [
+        {
+            "webhook": endpoint,
+            "deliveries": webhooks.deliveries(endpoint.id, owner_id=user_id, limit=MAX_ROWS),
+        }
+        for endpoint in webhooks.endpoints(user_id)
+    ]
 
 
 def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:

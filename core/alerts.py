@@ -31,7 +31,7 @@ from core.store.alerts import (
 )
 from core.store.engine import Store
 from core.store.usage import UsageFilter, UsageSummary, month_of, select_month_usage_by_user, select_usage_summary
-from core.webhooks import is_webhook_url, post_json
+from core.webhooks.posting import is_webhook_url, post_json
 
 BACK_SHARE = 0.95
 """An alert closes once its measurement is at most this share of the limit."""

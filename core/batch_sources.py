@@ -7,7 +7,6 @@ address is looked up once, judged, and connected to; a redirect is not followed.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import fsspec
 
 from core.config import Settings
 from core.errors import SourceError, SourceNotAllowedError, UploadTooLargeError
+from core.webhooks.address_guard import is_allowed, networks_of
 
 TIMEOUT_S = 15.0
 """To connect, and for each part of the answer."""
@@ -40,6 +40,7 @@ class BatchSources:
     def __init__(self, settings: Settings, *, resolve: Resolve = _resolve, tls: ssl.SSLContext | None = None) -> None:
         self._allowed = [each.strip() for each in settings.batch_sources.split(",") if each.strip()]
         self._private = {each.strip().lower() for each in settings.batch_private_hosts.split(",") if each.strip()}
+        self._networks = networks_of(settings.allowed_networks)
         self._max_mb = settings.max_upload_mb
         self._resolve = resolve
         self._tls = tls
@@ -143,33 +144,11 @@ class BatchSources:
             raise SourceError(shown, "its host is not known") from error
         if not addresses:
             raise SourceError(shown, "its host is not known")
-        if host not in self._private and not all(is_public(address) for address in addresses):
+        if host not in self._private and not all(
+            is_allowed(address, allowed_networks=self._networks) for address in addresses
+        ):
             raise SourceNotAllowedError(shown, "its host has a private address")
         return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether a network address is one of the public internet.
-
-    >>> is_public("93.184.216.34"), is_public("127.0.0.1"), is_public("169.254.169.254"), is_public("::ffff:10.0.0.1")
-    (True, False, False, False)
-    >>> is_public("fd00::1"), is_public("fe80::1%eth0"), is_public("64:ff9b::7f00:1"), is_public("2606:4700::1111")
-    (False, False, False, True)
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address):
-        embedded = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None)
-        if parsed in _NAT64:
-            embedded = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if embedded is not None:
-            return is_public(str(embedded))
-    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
-
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class _PinnedConnection(http.client.HTTPConnection):

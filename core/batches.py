@@ -45,6 +45,7 @@ from core.errors import (
     JobsNotRunningError,
     RequestError,
     StoreError,
+    TelepathyError,
     UnknownBatchError,
     UnknownJobError,
     UnknownRecordingError,
@@ -139,7 +140,9 @@ class Batches:
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self.on_end: Callable[[BatchStatus], None] | None = None
-        """Told of every batch once all its recordings are done."""
+        """Told of every batch once all its recordings are done; again, by a job that was killed meanwhile."""
+        self.on_failure: Callable[[Batch, TelepathyError], None] | None = None
+        """Told of every batch that could not go on, and why; its job can be retried."""
         workbench.jobs.register(KIND, _run, title="Scoring a batch", lane=Lane.HEAVY)
         workbench.jobs.when_started(self.adopt)
 
@@ -329,10 +332,18 @@ class Batches:
 
     def run(self, batch_id: UUID) -> None:
         """Score what a batch still lacks; in the thread of its job."""
-        jobs = self._workbench.jobs
         batch = select_batch(self._store, batch_id=batch_id, reader=PROCESS)
         if batch is None:
             return
+        try:
+            self._run(batch)
+        except TelepathyError as error:
+            if self.on_failure is not None:
+                self.on_failure(batch, error)
+            raise
+
+    def _run(self, batch: Batch) -> None:
+        jobs, batch_id = self._workbench.jobs, batch.id
         recogniser = self._recogniser(batch.model)
         items = select_waiting_items(self._store, batch_id=batch_id, reader=PROCESS)
         run, is_failing = jobs.current(), threading.Event()

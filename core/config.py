@@ -167,6 +167,13 @@ class Settings:
     """Who gets alerts by mail, comma-separated."""
     alert_webhook_url: str = ""
     """Where alerts are posted as JSON; empty means nowhere."""
+    allowed_networks: str = ""
+    """Private networks that webhooks and other requests to addresses named by users may reach, such as `10.1.0.0/16`,
+    comma-separated; empty means the public internet alone."""
+    webhook_timeout_s: float = 15.0
+    """Time that the receiver of a webhook gets to answer."""
+    webhook_log_days: int = 30
+    """Days after which messages of webhooks, and what became of them, are deleted."""
     metrics_token: str = dataclasses.field(default="", repr=False)
     """What Prometheus sends as `Authorization: Bearer` to read `/metrics`; empty lets only this machine read it."""
     sentry_dsn: str = dataclasses.field(default="", repr=False)
@@ -308,6 +315,8 @@ def _check_ranges(settings: Settings) -> None:
         "alert_disk_share": (0, 1),
         "alert_quota_share": (0, 1),
         "alert_accuracy_drop": (0, 1),
+        "webhook_timeout_s": (0.05, 60),
+        "webhook_log_days": (4, 3650),
         "retention_days": (0, 36_500),
     }
     for name, (low, high) in limits.items():

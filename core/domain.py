@@ -281,6 +281,111 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """Where somebody wants to be told of events. Its secret is shown once, and kept sealed."""
+
+    id: UUID
+    owner_id: UUID
+    url: str
+    description: str
+    event_types: frozenset[str]
+    """Those it is told of; none means all."""
+    created_at: datetime
+    previous_secret_until: datetime | None = None
+    """How long the secret before this one signs too; None when there is none."""
+    disabled_at: datetime | None = None
+    """None while it is told."""
+    disabled_because: str = ""
+    """A sentence."""
+
+    def takes(self, event_type: str) -> bool:
+        """Whether it is to be told of this."""
+        return self.disabled_at is None and (not self.event_types or event_type in self.event_types)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookMessage:
+    """Something that happened, as it is told to every endpoint of its owner that takes it."""
+
+    id: UUID
+    owner_id: UUID
+    event_type: str
+    about_id: UUID | None
+    """The recording it tells of: it is deleted with it."""
+    created_at: datetime
+    body: str
+    """JSON, exactly as it is signed and sent."""
+
+    @property
+    def sent_id(self) -> str:
+        """What stands in the header `webhook-id`: the same however often it is sent."""
+        return f"msg_{self.id.hex}"
+
+
+class AttemptOutcome(enum.StrEnum):
+    """What became of one attempt to deliver."""
+
+    TAKEN = "taken"
+    """The receiver answered 2xx."""
+    POSTPONED = "postponed"
+    """It did not, and is asked again."""
+    GIVEN_UP = "given_up"
+    """It did not, and was asked often enough."""
+    GONE = "gone"
+    """It answered 410: nothing is sent there any more."""
+    DROPPED = "dropped"
+    """Nothing was sent: the endpoint had been switched off by then."""
+
+
+class DeliveryState(enum.StrEnum):
+    """How a delivery stands."""
+
+    WAITING = "waiting"
+    TAKEN = "taken"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAttempt:
+    """One attempt that has ended."""
+
+    number: int
+    """From 1."""
+    happened_at: datetime
+    outcome: AttemptOutcome
+    status: int | None
+    """Of HTTP; None when there was no answer."""
+    duration_ms: float | None
+    problem: str
+    """A sentence; empty when it was taken."""
+    next_at: datetime | None
+    """When it is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookDelivery:
+    """A message on its way to one endpoint."""
+
+    id: UUID
+    owner_id: UUID
+    endpoint_id: UUID
+    message: WebhookMessage
+    is_replay: bool
+    """Whether somebody asked for it once more."""
+    created_at: datetime
+    attempts: tuple[WebhookAttempt, ...] = ()
+    """In their order."""
+
+    @property
+    def state(self) -> DeliveryState:
+        """How it stands after the last attempt."""
+        if not self.attempts or self.attempts[-1].outcome is AttemptOutcome.POSTPONED:
+            return DeliveryState.WAITING
+        is_taken = self.attempts[-1].outcome is AttemptOutcome.TAKEN
+        return DeliveryState.TAKEN if is_taken else DeliveryState.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageEvent:
     """One line of the usage ledger: a call of the API, or an action on a page that costs inference.
 

@@ -24,6 +24,8 @@ TelepathyError
   StoreError                     the store cannot answer
     UnknownRecordingError          no such recording
     UnknownPredictionError         no such prediction
+    UnknownWebhookError            no such endpoint of webhooks
+    UnknownDeliveryError           no such delivery of a webhook
     MigrationError                 the store's schema cannot be brought up to date
   SettingError                   the configuration is wrong
     UnknownSettingError            no such setting
@@ -31,6 +33,7 @@ TelepathyError
   RequestError                   the caller asked for something impossible
     InvalidParameterError          a parameter's value is out of place
     TooFewRecordingsError          not enough recordings to say what is usual
+    AddressRefusedError            the process does not connect to this address
     SourceNotAllowedError          recordings are not fetched from there
     SourceError                    a recording cannot be fetched
     ArchiveError                   a ZIP cannot be unpacked
@@ -354,6 +357,24 @@ class UnknownPredictionError(StoreError):
         TelepathyError.__init__(self, f"There is no prediction {prediction_id}. It may have been deleted.")
 
 
+class UnknownWebhookError(StoreError):
+    """No such endpoint of webhooks."""
+
+    code = "unknown_webhook"
+
+    def __init__(self, endpoint_id: UUID | str) -> None:
+        TelepathyError.__init__(self, f"There is no webhook {endpoint_id}. It may have been deleted.")
+
+
+class UnknownDeliveryError(StoreError):
+    """No such delivery of a webhook."""
+
+    code = "unknown_delivery"
+
+    def __init__(self, delivery_id: UUID | str) -> None:
+        TelepathyError.__init__(self, f"There is no delivery {delivery_id}. The log may not reach back so far.")
+
+
 class MigrationError(StoreError):
     """The store's schema cannot be brought up to date."""
 
@@ -420,6 +441,15 @@ class TooFewRecordingsError(RequestError):
         )
         self.n_recordings = n_recordings
         self.n_needed = n_needed
+
+
+class AddressRefusedError(RequestError):
+    """The process does not connect to this address."""
+
+    code = "address_refused"
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"Nothing is sent to {host}: {reason}.")
 
 
 class SourceNotAllowedError(RequestError):

@@ -24,6 +24,7 @@ _NOT_YET = r"(?!\[hidden\])"
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # API keys of ours, JSON web tokens, what Fernet makes
     (re.compile(r"tel_live_[0-9A-Za-z_]+"), f"tel_live_{HIDDEN}"),
+    (re.compile(r"whsec_[0-9A-Za-z+/=]+"), f"whsec_{HIDDEN}"),
     (re.compile(r"\beyJ[\w-]{4,}\.[\w-]{2,}(?:\.[\w-]*)?"), HIDDEN),
     (re.compile(r"\bgAAAAA[\w-]{20,}={0,2}"), HIDDEN),
     # scheme://user:password@host

@@ -8,11 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -20,6 +20,7 @@ from core.access.access import Access
 from core.access.guards import KeyGuard, MailGuard, SignInGuard
 from core.access.limits import CallLimits, call_of
 from core.access.projects import Projects
+from core.access.roles import WORKING
 from core.access.windows import Windows
 from core.alerts import (
     Alerts,
@@ -31,15 +32,32 @@ from core.alerts import (
     rules_of,
     teller,
 )
-from core.batches import Batches
+from core.batches import Batches, BatchStatus
 from core.config import Settings, settings_of_this_machine
-from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Scope, Source
+from core.domain import (
+    PROCESS,
+    Alert,
+    Batch,
+    Caller,
+    Emotion,
+    JobState,
+    LinkKind,
+    Prediction,
+    Quality,
+    Reader,
+    Recording,
+    Role,
+    Scope,
+    Source,
+)
 from core.errors import (
     ForbiddenError,
     ModelError,
     ShuttingDownError,
     StoreError,
+    TelepathyError,
     UnknownRecordingError,
+    UnknownUserError,
 )
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
@@ -61,6 +79,8 @@ from core.store.recordings import count_recordings, delete_recording, insert_rec
 from core.store.usage import select_month_usage
 from core.usage import Call as UsageCall
 from core.usage import UsageLedger, Use, noting
+from core.webhooks.delivering import deliver_by_jobs
+from core.webhooks.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from core.explaining import VoiceReasons
@@ -98,7 +118,9 @@ class ReadinessCheck:
 class Workbench:
     """Everything a process needs to answer. Safe to share between threads; close it once, at the end."""
 
-    def __init__(self, settings: Settings, store: Store, recording_files: RecordingFiles, access: Access) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, recording_files: RecordingFiles, access: Access, vault: Vault
+    ) -> None:
         self.settings = settings
         self.store = store
         self.access = access
@@ -126,12 +148,22 @@ class Workbench:
         self.mailer = Mailer.open(settings)
         self.outbox = Outbox()
         """Mails and webhooks on their way."""
+        self.webhooks = Webhooks(
+            store,
+            settings,
+            vault,
+            may_be_told=self._may_have_webhooks,
+            tell_owner=self._mail_owner,
+            audit=access.audit,
+        )
+        """What happens is told to them; attempts are made from `jobs.start()` on."""
         rules = rules_of(settings)
+        self._tell_admins = teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules})
         self.alerts = Alerts(
             store,
             rules,
             {**measures_of_machine(settings), **measures_of_usage(store)},
-            tell=teller(settings, self.mailer, self.outbox, {rule.name: rule.title for rule in rules}),
+            tell=self._tell_of_alert,
             interval_s=settings.alert_interval_s,
             named=naming(access.users),
         )
@@ -140,8 +172,11 @@ class Workbench:
         self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
         self.jobs = Jobs(self, settings)
         """Work in the background, from `jobs.start()` on, which the process calls."""
+        deliver_by_jobs(self.webhooks, self.jobs)
         self.batches = Batches(self)
         """Many recordings at once, in the background."""
+        self.batches.on_end = self._tell_of_batch
+        self.batches.on_failure = self._tell_of_failed_batch
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -285,8 +320,7 @@ class Workbench:
                 prediction=prediction,
                 stage_durations_s={stage: spent_ms / 1e3 for stage, spent_ms in timer.milliseconds.items()},
             )
-            if self.on_analysis is not None:
-                self.on_analysis(analysis)
+            self._tell(analysis)
             tell(1.0, "Done")
             return analysis
 
@@ -369,6 +403,7 @@ class Workbench:
             raise UnknownRecordingError(recording_id)
         if not reader.sees_everything and recording.owner_id != reader.user_id:
             raise ForbiddenError("This recording is somebody else's: only they and admins can delete it.")
+        self.webhooks.forget_recording(recording.id, owner_id=recording.owner_id)
         sound = self._delete_sound(recording.sha256)
         delete_recording(self.store, recording_id=recording_id, reader=reader)
         if count_recordings(self.store, reader=PROCESS, sha256=recording.sha256):
@@ -376,6 +411,12 @@ class Workbench:
                 self.recording_files.write(sound)
         elif self.recording_files.exists(recording.sha256):  # both who had it deleted it at this moment
             self.recording_files.delete(recording.sha256)
+        told = {
+            "recording_id": recording.id,
+            "project_id": None if recording.project_id is None else str(recording.project_id),
+            "deleted_at": datetime.now(UTC),
+        }
+        self.webhooks.emit("recording.deleted", owner=recording.owner_id, data=told)
         return recording
 
     def delete_stray_sound(self, sha256: str) -> None:
@@ -426,9 +467,32 @@ class Workbench:
         return kept
 
     def tell_analysis(self, recording: Recording, prediction: Prediction) -> None:
-        """Tell `on_analysis` of a recording that was analysed together with others."""
+        """Tell whoever wants to know of a recording that was analysed together with others."""
+        self._tell(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
+
+    def _tell(self, analysis: Analysis) -> None:
         if self.on_analysis is not None:
-            self.on_analysis(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
+            self.on_analysis(analysis)
+        recording = analysis.recording
+        self.webhooks.emit("prediction.created", owner=recording.owner_id, data=_told(analysis), about=recording.id)
+
+    def _tell_of_batch(self, status: BatchStatus) -> None:
+        """Tell webhooks of a batch that has come to its end: once, even by a job that was killed here."""
+        batch, progress = status.batch, status.progress
+        data: dict[str, object] = {
+            "batch_id": batch.id,
+            "n_recordings": batch.n_items,
+            "n_problems": progress.n_problems,
+        }
+        event_type = "batch.succeeded"
+        if status.state is JobState.FAILED:
+            event_type = "batch.failed"
+            data = {"batch_id": batch.id, "error": "None of its recordings could be scored."}
+        self.webhooks.emit(event_type, owner=batch.owner_id, data=data, message_id=uuid5(batch.id, event_type))
+        self.webhooks.flush()
+
+    def _tell_of_failed_batch(self, batch: Batch, error: TelepathyError) -> None:
+        self.webhooks.emit("batch.failed", owner=batch.owner_id, data={"batch_id": batch.id, "error": str(error)})
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -492,6 +556,39 @@ class Workbench:
             return False
         return self.outbox.put("a mail", lambda: self.mailer.send(mail.to, mail.subject, mail.text))
 
+    def _mail_owner(self, owner_id: UUID, subject: str, text: str) -> None:
+        with suppress(UnknownUserError):
+            self.mail(Mail(to=self.access.user(owner_id).email, subject=subject, text=text))
+
+    def _may_have_webhooks(self, owner_id: UUID) -> bool:
+        with suppress(UnknownUserError):
+            user = self.access.user(owner_id)
+            return user.is_active and user.role in WORKING
+        return False
+
+    def _tell_of_alert(self, alert: Alert) -> None:
+        self._tell_admins(alert)
+        if alert.closed_at is None:
+            self.tell_admins_webhooks(
+                "alert.opened",
+                {
+                    "alert_id": alert.id,
+                    "rule": alert.rule,
+                    "subject": alert.subject,
+                    "sentence": alert.sentence,
+                    "value": alert.value,
+                    "limit": alert.limit,
+                    "opened_at": alert.opened_at,
+                },
+            )
+
+    def tell_admins_webhooks(self, event_type: str, data: Mapping[str, object]) -> None:
+        """Tell the endpoints of all admins of something that happened."""
+        for owner_id in self.webhooks.owners():
+            with suppress(UnknownUserError):
+                if self.access.user(owner_id).role is Role.ADMIN:
+                    self.webhooks.emit(event_type, owner=owner_id, data=data)
+
     def start_keeping_time(self) -> None:
         """From now on, delete recordings whose time is over (`core.retention`)."""
         self._retention.start()
@@ -537,6 +634,7 @@ class Workbench:
             is_drained = self._changed.wait_for(lambda: self._n_active == 0, timeout=remaining_s)
         if is_drained:
             self._keepers.shutdown()
+        self.webhooks.close()
         self.usage.close()
         self.outbox.close(deadline_s=max(1.0, ends_s - time.monotonic()))
         self.limits.close()
@@ -557,19 +655,18 @@ def open_workbench(settings: Settings) -> Workbench:
     MigrationError
         The store's schema is newer than this code.
     InvalidSettingError
-        `secret_keys` holds something else; the mail server, or who gets alerts, is none.
+        `secret_keys` holds something else; the mail server, who gets alerts, or one of `allowed_networks` is none.
     """
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
-    recording_files = RecordingFiles(
-        settings.recordings_location, vault=Vault.open(settings), encrypts=settings.encrypt_recordings
-    )
+    vault = Vault.open(settings)
+    recording_files = RecordingFiles(settings.recordings_location, vault=vault, encrypts=settings.encrypt_recordings)
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_store(settings.store_location)))
         access = opened.enter_context(closing(Access.open(settings)))
-        workbench = Workbench(settings, store, recording_files, access)
+        workbench = Workbench(settings, store, recording_files, access, vault)
         opened.pop_all()
     workbench.start_keeping_time()
     try:
@@ -577,6 +674,24 @@ def open_workbench(settings: Settings) -> Workbench:
     except ModelError as error:
         log.warning("no usable model", reason=str(error))
     return workbench
+
+
+def _told(analysis: Analysis) -> dict[str, object]:
+    """What webhooks are told of an analysis."""
+    recording, prediction = analysis.recording, analysis.prediction
+    return {
+        "prediction_id": prediction.id,
+        "recording_id": recording.id,
+        "project_id": None if recording.project_id is None else str(recording.project_id),
+        "emotion": prediction.emotion.value,
+        "confidence": prediction.confidence,
+        "abstained": prediction.abstained,
+        "probabilities": {emotion.value: share for emotion, share in prediction.probabilities.items()},
+        "model_version": prediction.model_version,
+        "duration_s": prediction.duration_s,
+        "source": prediction.source.value,
+        "created_at": prediction.created_at,
+    }
 
 
 _current: Workbench | None = None

@@ -79,6 +79,12 @@ OWN = (
         help="What you asked for so far, what is left of it this month, and what went wrong.",
     ),
     Entry(
+        page="webhooks",
+        title="Webhooks",
+        icon=":material/webhook:",
+        help="Have programs of yours told when something happens, and see what became of each message.",
+    ),
+    Entry(
         page="account",
         title="Account",
         icon=":material/person:",

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+HANGS = 0
+"""Stands where a status does: nothing is answered until `released` is set."""
+DRIPS = 1
+"""As well: the beginning of an answer comes byte by byte and does not end before `released` is set."""
 
 
 @dataclass
@@ -22,10 +28,14 @@ class WebhookServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     """Released for each post."""
+    released: threading.Event = field(default_factory=threading.Event)
+    """Lets go of those that hang; set at the end too."""
 
 
 @contextmanager
-def webhook_server(*answers: tuple[int, dict[str, str]]) -> Iterator[WebhookServer]:
+def webhook_server(
+    *answers: tuple[int, dict[str, str]], port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[WebhookServer]:
     """The server, from listening to gone."""
     kept = WebhookServer(answers=list(answers))
 
@@ -38,6 +48,13 @@ def webhook_server(*answers: tuple[int, dict[str, str]]) -> Iterator[WebhookServ
             kept.paths.append(self.path)
             kept.headers.append({name.lower(): value for name, value in self.headers.items()})
             status, headers = kept.answers.pop(0) if kept.answers else (204, {})
+            if status in (HANGS, DRIPS):
+                kept.arrived.release()
+                while not kept.released.wait(0.02):
+                    if status == DRIPS:
+                        self.wfile.write(b"H")
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -48,13 +65,20 @@ def webhook_server(*answers: tuple[int, dict[str, str]]) -> Iterator[WebhookServ
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}"
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Who hangs up early is no news."""
+
+    server = Server(("127.0.0.1", port), Answer)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    kept.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield kept
     finally:
+        kept.released.set()
         server.shutdown()
         server.server_close()
         thread.join()

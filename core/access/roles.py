@@ -27,6 +27,7 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "jobs": WORKING,
     "projects": WORKING,
     "usage": EVERYBODY,
+    "webhooks": WORKING,
     "account": EVERYBODY,
     "people": ADMINS,
     "admin": ADMINS,
@@ -61,6 +62,7 @@ PUBLIC = Rule(is_public=True)
 _PREDICT = Rule(scope=Scope.PREDICT)
 _READ = Rule(scope=Scope.READ)
 _PERSON = Rule(needs_person=True)
+_HOOKS = Rule(roles=WORKING, scope=Scope.READ)
 _KEYS = Rule(roles=WORKING, needs_person=True)
 
 WEBSOCKET = "WEBSOCKET"
@@ -94,6 +96,16 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/v1/keys"): _KEYS,
     ("DELETE", "/api/v1/keys/{key_id}"): _KEYS,
     ("POST", "/api/v1/keys/{key_id}/rotate"): _KEYS,
+    # Who may set an address up is a person, as with keys: one that leaked would go on telling its thief of everything.
+    ("GET", "/api/v1/webhooks"): _HOOKS,
+    ("POST", "/api/v1/webhooks"): _KEYS,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): _HOOKS,
+    ("PATCH", "/api/v1/webhooks/{webhook_id}"): _KEYS,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): _KEYS,
+    ("POST", "/api/v1/webhooks/{webhook_id}/rotate"): _KEYS,
+    ("POST", "/api/v1/webhooks/{webhook_id}/test"): _HOOKS,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): _HOOKS,
+    ("POST", "/api/v1/webhook-deliveries/{delivery_id}/replay"): _HOOKS,
     # Public, each for its reason. These give out or take in what proves who somebody is:
     ("POST", "/api/v1/auth/token"): PUBLIC,
     ("POST", "/api/v1/auth/refresh"): PUBLIC,

@@ -54,17 +54,20 @@ def rotate(
     Raises
     ------
     StoreError
-        The store or the folder of recordings cannot be opened.
+        The folder of recordings cannot be opened.
     """
     problems: list[str] = []
     n_texts = 0
     if sealed_columns:
-        with open_store(settings.store_location) as store:
-            for column in sealed_columns:
-                try:
-                    n_texts += sum(1 for _ in update_sealed(store, vault, column))
-                except SecretError as error:
-                    problems.append(str(error))
+        try:
+            with open_store(settings.store_location) as store:
+                for column in sealed_columns:
+                    try:
+                        n_texts += sum(1 for _ in update_sealed(store, vault, column))
+                    except SecretError as error:
+                        problems.append(str(error))
+        except StoreError as error:  # a DuckDB file is the running process's alone; recordings go on meanwhile
+            problems.append(str(error))
     files = RecordingFiles(settings.recordings_location, vault=vault, encrypts=settings.encrypt_recordings)
     hashes = sorted(files.hashes())
     started(len(hashes))

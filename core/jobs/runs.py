@@ -19,7 +19,9 @@ class Lane(enum.StrEnum):
     HEAVY = "heavy"
     """Batches: much inference."""
     LIGHT = "light"
-    """Deliveries, reports, deletions."""
+    """Reports, deletions."""
+    DELIVERIES = "deliveries"
+    """Webhooks: they wait for others' servers, which may hang."""
     TRAINING = "training"
     """Training of models: one at a time."""
 

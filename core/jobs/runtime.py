@@ -26,9 +26,9 @@ MAX_ATTEMPTS = 100
 """Starts of one job after which it counts as failed: it ends the process each time."""
 UNEXPECTED = "Something went wrong that is a mistake in the program; the log of the process tells more."
 
-WORKERS = {Lane.HEAVY: 8, Lane.LIGHT: 4, Lane.TRAINING: 1}
+WORKERS = {Lane.HEAVY: 8, Lane.LIGHT: 4, Lane.DELIVERIES: 16, Lane.TRAINING: 1}
 """Jobs of a lane that run at a time in one process."""
-WORKERS_PER_OWNER = {Lane.HEAVY: 2, Lane.LIGHT: 2, Lane.TRAINING: 1}
+WORKERS_PER_OWNER = {Lane.HEAVY: 2, Lane.LIGHT: 2, Lane.DELIVERIES: 4, Lane.TRAINING: 1}
 """Of those, how many may be one person's: the others' are for others."""
 
 T = TypeVar("T")

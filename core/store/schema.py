@@ -218,6 +218,62 @@ usage_day_latencies = Table(
 )
 """The sums of days. `latencies` counts answers by bins of their time, as JSON: [[bin, ...], [n, ...]]."""
 
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("event_types", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_secret_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("disabled_because", Text, nullable=False),
+)
+"""Where messages go. The secrets are sealed; event types stand between commas, none means all."""
+
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("about_id", Uuid),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""What is sent, byte for byte. `about_id` is the recording that it tells of, with which it is deleted."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("is_replay", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+"""A message on its way to one endpoint. How that went stands in the ledger of attempts alone."""
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("delivery_id", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("happened_at", UtcDateTime, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("duration_ms", Double),
+    Column("problem", Text, nullable=False),
+    Column("next_at", UtcDateTime),
+)
+"""Attempts, appended once each has ended; the last one of a delivery says how that stands."""
+
 training_uses = Table(
     "training_uses",
     metadata,

@@ -9,6 +9,7 @@ from sqlalchemy import Column, select, update
 
 from core.secrets import Vault
 from core.store.engine import Store
+from core.store.schema import webhook_endpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,12 @@ class SealedColumn:
         return f"{self.column.table.name}.{self.column.name}:{key}"
 
 
-SEALED_COLUMNS: tuple[SealedColumn, ...] = ()
-"""All in the store, for `python -m core.access rotate-secrets`. No table keeps a secret yet; whoever adds one that
-seals its texts names it here."""
+WEBHOOK_SECRET = SealedColumn(column=webhook_endpoints.c.secret, key=webhook_endpoints.c.id)
+PREVIOUS_WEBHOOK_SECRET = SealedColumn(column=webhook_endpoints.c.previous_secret, key=webhook_endpoints.c.id)
+
+SEALED_COLUMNS: tuple[SealedColumn, ...] = (WEBHOOK_SECRET, PREVIOUS_WEBHOOK_SECRET)
+"""All in the store, for `python -m core.access rotate-secrets`. Whoever adds a column that seals its texts names it
+here."""
 
 
 def update_sealed(store: Store, vault: Vault, sealed: SealedColumn) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -27,6 +29,7 @@ from core.store.predictions import count_predictions, select_prediction
 from core.store.recordings import count_recordings
 from core.store.usage import select_usage_events
 from core.usage import Call
+from core.webhooks.address_guard import networks_of
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import make_fake_caller, make_user
@@ -256,3 +259,35 @@ def test_who_leaves_is_forgotten_with_their_batches(workbench, caller):
     with pytest.raises(UnknownBatchError):
         workbench.batches.status(status.batch.id, reader=PROCESS)
     assert count_recordings(workbench.store, reader=PROCESS) == 2
+
+
+def test_webhooks_are_told_of_each_answer_and_of_the_end(workbench, caller, monkeypatch):
+    monkeypatch.setattr(workbench.webhooks, "_networks", networks_of("127.0.0.0/8"))
+    endpoint, _ = workbench.webhooks.create(by=caller, url="http://127.0.0.1:9/nobody-there")
+    scored = ended(workbench, create(workbench, caller, [*voices(2), ("broken.wav", b"nothing like a sound")]).batch.id)
+    refused = ended(workbench, create(workbench, caller, [("empty.wav", b"")]).batch.id)
+    sent = [each.message for each in workbench.webhooks.deliveries(endpoint.id, owner_id=caller.user.id)]
+    told = {
+        kind: [json.loads(message.body)["data"] for message in sent if message.event_type == kind]
+        for kind in ("prediction.created", "batch.succeeded", "batch.failed")
+    }
+    rows = workbench.batches.rows(scored.batch.id, reader=PROCESS)
+    assert {data["prediction_id"] for data in told["prediction.created"]} == {
+        str(row.prediction_id) for row in rows[:2]
+    }
+    assert told["batch.succeeded"] == [{"batch_id": str(scored.batch.id), "n_recordings": 3, "n_problems": 1}]
+    assert told["batch.failed"] == [
+        {"batch_id": str(refused.batch.id), "error": "None of its recordings could be scored."}
+    ]
+
+
+def test_webhooks_are_told_why_a_batch_cannot_go_on(workbench, caller, monkeypatch):
+    monkeypatch.setattr(workbench.webhooks, "_networks", networks_of("127.0.0.0/8"))
+    endpoint, _ = workbench.webhooks.create(
+        by=caller, url="http://127.0.0.1:9/nobody-there", event_types=["batch.failed"]
+    )
+    monkeypatch.setattr(workbench.batches, "_recogniser", Mock(side_effect=ModelNotFoundError("tiny", [])))
+    ended(workbench, create(workbench, caller, voices(1)).batch.id)
+    workbench.webhooks.flush()
+    [delivery] = workbench.webhooks.deliveries(endpoint.id, owner_id=caller.user.id)
+    assert "tiny" in json.loads(delivery.message.body)["data"]["error"]

@@ -37,6 +37,7 @@ GENTLY = settings(max_examples=50, deadline=None, suppress_health_check=[HealthC
         ("smtp://me:hunter%4022@mail.example.org:587", "hunter"),
         ("postgresql+psycopg://me:hun@ter22@db/telepathy", "ter22"),
         ("redis://:hunter22@host:6379/0", "hunter22"),
+        ("the secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw of", "MfKQ9r8G"),
         (f"InvalidToken: {Fernet(FERNET_KEY).encrypt(b'x').decode()}", "gAAAAA"),
     ],
 )

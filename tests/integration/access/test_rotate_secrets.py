@@ -6,18 +6,21 @@ import itertools
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text, Uuid, insert, select, update
 
 from core.access.secret_commands import Rotation, rotate
 from core.config import PREFIX, REPOSITORY, Settings
+from core.domain import PROCESS, WebhookEndpoint
 from core.errors import SecretError
 from core.identifiers import new_id
 from core.secrets import Vault, new_secret_key
 from core.store.engine import open_store
 from core.store.recording_files import RecordingFiles
-from core.store.sealed_columns import SealedColumn, update_sealed
+from core.store.sealed_columns import WEBHOOK_SECRET, SealedColumn, update_sealed
+from core.store.webhooks import insert_webhook_endpoint, select_webhook_secrets
 
 OLD, NEW, LOST = new_secret_key(), new_secret_key(), new_secret_key()
 
@@ -189,3 +192,38 @@ def test_rotation_covers_the_columns_that_are_registered(tmp_path):
     assert rotated(settings_of(tmp_path, f"{NEW},{OLD}"), sealed_columns=(SECRETS,)).n_texts == 1
     [problem] = rotated(settings_of(tmp_path, LOST), sealed_columns=(SECRETS,)).problems
     assert str(row_id) in problem
+
+
+def test_store_that_another_process_holds_is_told_and_recordings_move_all_the_same(tmp_path):
+    """A DuckDB file is the running process's alone."""
+    old = files_of(settings_of(tmp_path, OLD, encrypt_recordings=True)).write(b"old")
+    holding = "import sys; from core.store.engine import open_store; open_store(sys.argv[1]); print('held'); input()"
+    both = settings_of(tmp_path, f"{NEW},{OLD}")
+    command = [sys.executable, "-c", holding, both.store_location]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        done = rotated(both)
+        process.stdin.close()
+    assert done.n_recordings == 1
+    [sentence] = done.problems
+    assert "holds the lock" in sentence
+    assert files_of(settings_of(tmp_path, NEW)).read(old) == b"old"
+
+
+def test_secrets_of_webhooks_are_covered(tmp_path):
+    endpoint = WebhookEndpoint(
+        id=new_id(),
+        owner_id=new_id(),
+        url="https://hooks.example.org/",
+        description="",
+        event_types=frozenset(),
+        created_at=datetime.now(UTC),
+    )
+    sealed = Vault.open(settings_of(tmp_path, OLD)).seal("whsec_x", WEBHOOK_SECRET.context(endpoint.id))
+    with open_store(settings_of(tmp_path, OLD).store_location) as store:
+        insert_webhook_endpoint(store, endpoint=endpoint, sealed_secret=sealed)
+    assert rotated(settings_of(tmp_path, f"{NEW},{OLD}")).n_texts == 1
+    new = Vault.open(settings_of(tmp_path, NEW))
+    with open_store(settings_of(tmp_path, NEW).store_location) as store:
+        kept = select_webhook_secrets(store, endpoint_id=endpoint.id, reader=PROCESS)
+    assert new.unseal(kept.secret, WEBHOOK_SECRET.context(endpoint.id)) == b"whsec_x"

@@ -45,6 +45,8 @@ class FakeWorkbench:
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)
         self.checks = [SimpleNamespace(name="model", ok=True, sentence="The model is loaded.")]
         self.outbox = SimpleNamespace(n_waiting=0)
+        waiting = SimpleNamespace(n_deliveries=0, overdue_s=0.0)
+        self.webhooks = SimpleNamespace(waiting=lambda: waiting, n_lost=0)
         self.alerts = SimpleNamespace(open_alerts=lambda: [])
         self.n_begun = 0
         self._on_analyse = on_analyse

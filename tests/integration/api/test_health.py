@@ -150,6 +150,9 @@ def test_what_operators_watch_is_told(client, workbench):
     assert 0 < of(found, "telepathy_disk_share") <= 1
     assert of(found, "telepathy_inference_queue_limit") == workbench.settings.inference_queue
     assert found["telepathy_deliveries_waiting", frozenset()] == 0
+    assert found["telepathy_webhook_deliveries_waiting", frozenset()] == 0
+    assert found["telepathy_webhook_overdue_seconds", frozenset()] == 0
+    assert found["telepathy_webhook_attempts_total", frozenset({("outcome", "taken")})] == 0
     assert found["telepathy_usage_lines_lost", frozenset()] == 0
     assert found["telepathy_alerts_open", frozenset({("rule", "latency")})] == 0
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.errors import WebhookError
-from core.webhooks import post_json
+from core.webhooks.posting import post_json
 from tests.process import free_port
 from tests.webhook_server import webhook_server
 
