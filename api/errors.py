@@ -68,6 +68,8 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.RequestError, 400, "The request is impossible"),
         _of(errors.InvalidParameterError, 422, "A parameter is out of place"),
         _of(errors.TooFewRecordingsError, 422, "Too few recordings to compare with"),
+        _of(errors.ReportTooLargeError, 422, "The report is too large"),
+        _of(errors.UnknownScheduleError, 404, "No such scheduled report"),
         _of(errors.BusyError, 503, "Too much to do at the moment"),
         _of(errors.ShuttingDownError, 503, "Shutting down"),
         _of(errors.AccessError, 403, "Not allowed"),

@@ -147,6 +147,10 @@ class Settings:
     """Who gets alerts by mail, comma-separated."""
     alert_webhook_url: str = ""
     """Where alerts are posted as JSON; empty means nowhere."""
+    max_report_rows: int = 100_000
+    """Most predictions that a report lists one by one, in Excel or CSV."""
+    report_recipient_domains: str = ""
+    """Domains, comma-separated, whose addresses reports may be mailed to besides those of accounts; `*` means all."""
     metrics_token: str = dataclasses.field(default="", repr=False)
     """What Prometheus sends as `Authorization: Bearer` to read `/metrics`; empty lets only this machine read it."""
     sentry_dsn: str = dataclasses.field(default="", repr=False)
@@ -278,6 +282,7 @@ def _check_ranges(settings: Settings) -> None:
         "alert_disk_share": (0, 1),
         "alert_quota_share": (0, 1),
         "alert_accuracy_drop": (0, 1),
+        "max_report_rows": (1, 1_000_000),
         "retention_days": (0, 36_500),
     }
     for name, (low, high) in limits.items():

@@ -31,6 +31,8 @@ TelepathyError
   RequestError                   the caller asked for something impossible
     InvalidParameterError          a parameter's value is out of place
     TooFewRecordingsError          not enough recordings to say what is usual
+    ReportTooLargeError            a report would list more predictions than the limit
+    UnknownScheduleError           no such schedule of reports
   BusyError                      too much to do; try again shortly
     ShuttingDownError              the process is about to stop
   AccessError                    the caller may not do this, or not now
@@ -410,6 +412,28 @@ class TooFewRecordingsError(RequestError):
         )
         self.n_recordings = n_recordings
         self.n_needed = n_needed
+
+
+class ReportTooLargeError(RequestError):
+    """A report would list more predictions than the limit."""
+
+    code = "report_too_large"
+
+    def __init__(self, n_predictions: int, max_rows: int) -> None:
+        super().__init__(
+            f"The report would list {n_predictions:,} predictions; at most {max_rows:,} go into one file. "
+            "Narrow its period or its filters, or ask for PDF, which adds them up."
+        )
+        self.n_predictions = n_predictions
+
+
+class UnknownScheduleError(RequestError):
+    """No such schedule of reports."""
+
+    code = "unknown_schedule"
+
+    def __init__(self, schedule_id: UUID | str) -> None:
+        super().__init__(f"There is no scheduled report {schedule_id}. It may have been deleted.")
 
 
 class BusyError(TelepathyError):

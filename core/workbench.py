@@ -49,6 +49,7 @@ from core.inference.registry import find_model
 from core.inference.stages import StageTimer
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
+from core.reports.reports import Reports
 from core.retention import RetentionClock
 from core.secrets import Vault
 from core.store.engine import Store, open_store
@@ -118,6 +119,7 @@ class Workbench:
         """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
+        self.reports = Reports(settings, store)
         self.mailer = Mailer.open(settings)
         self.outbox = Outbox()
         """Mails and webhooks on their way."""

@@ -47,7 +47,11 @@ ARROWS = {
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
     "core.accounts": {"core"},
     "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
-    "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
+    "core.reports": {
+        *("core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"),
+        *("core.__version__", "core.emotion_colours", "core.evaluation", "core.identifiers", "core.mail"),
+    },
+    "core.emotion_colours": {"core.domain"},
     "core.usage": {
         "core.domain",
         "core.errors",
