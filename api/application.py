@@ -20,6 +20,7 @@ from api import (
     routes_predictions,
     routes_privacy,
     routes_recordings,
+    routes_reports,
     routes_sign_in,
     routes_stream,
 )
@@ -76,6 +77,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_predictions,
         routes_explanations,
         routes_recordings,
+        routes_reports,
         routes_models,
         routes_privacy,
         routes_auth,
@@ -148,6 +150,7 @@ TAGS = [
     {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
+    {"name": "reports", "description": "What many predictions amount to, as a file or by e-mail."},
     {"name": "privacy", "description": "Projects, consent, and all that is held on you."},
     {"name": "models", "description": "Which can answer."},
     {"name": "health", "description": "For load balancers and monitoring."},

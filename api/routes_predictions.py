@@ -85,6 +85,7 @@ class PredictionQuery(BaseModel):
     created_from: Moment | None = Field(default=None, description="ISO 8601 with time zone; inclusive.")
     created_before: Moment | None = Field(default=None, description="ISO 8601 with time zone; exclusive.")
     recording_id: UUID | None = None
+    project: UUID | None = Field(default=None, description="Of recordings that this project shares.")
     recording_name: Text = Field(default="", description="Part of the recording's name, in any case.")
     order: PredictionOrder = PredictionOrder.NEWEST
     limit: int = Field(default=50, ge=1, le=200, description="Most rows on a page.")
@@ -103,6 +104,7 @@ class PredictionQuery(BaseModel):
             created_from=self.created_from,
             created_before=self.created_before,
             recording_id=self.recording_id,
+            project_id=self.project,
             recording_name=self.recording_name,
         )
 

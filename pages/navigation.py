@@ -51,6 +51,14 @@ WORK = (
         help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
     ),
 )
+BULK = (
+    Entry(
+        page="reports",
+        title="Reports",
+        icon=":material/summarize:",
+        help="PDF, Excel or CSV of any period, project or filter: to download, or by e-mail on a schedule.",
+    ),
+)
 OWN = (
     Entry(
         page="projects",
@@ -102,7 +110,8 @@ def open_page() -> None:
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     role = caller.user.role
-    page = st.navigation({"": pages_of(WORK, role), name_in_menu(caller): pages_of(OWN, role)}, position="top")
+    groups = {"": pages_of(WORK, role), "Bulk": pages_of(BULK, role), name_in_menu(caller): pages_of(OWN, role)}
+    page = st.navigation({name: pages for name, pages in groups.items() if pages}, position="top")
     page.run()
 
 
