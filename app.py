@@ -53,6 +53,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.on_analysis = api.state.metrics.observe_analysis
     set_current_workbench(workbench)
     workbench.alerts.start()
+    workbench.report_clock.start()
     if workbench.mailer.is_configured:
         workbench.mail_link = partial(mail_link, workbench)
     await asyncio.to_thread(tell_set_up_link, workbench.access, settings)

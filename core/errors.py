@@ -697,10 +697,12 @@ class MailError(DeliveryError):
 
     code = "mail"
 
-    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+    def __init__(self, reason: str, *, is_final: bool = False, is_of_recipient: bool = False) -> None:
         super().__init__(
             f"The message was not sent: {reason}. Check `smtp_url` and `mail_from`, then try again.", is_final=is_final
         )
+        self.is_of_recipient = is_of_recipient
+        """Whether it is the address that was refused, and others may be taken."""
 
 
 class WebhookError(DeliveryError):

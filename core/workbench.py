@@ -50,7 +50,9 @@ from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
+from core.report_jobs import ReportClock
 from core.reports.reports import Reports
+from core.reports.schedules import ReportSchedules
 from core.retention import RetentionClock
 from core.secrets import Vault
 from core.store.engine import Store, open_store
@@ -137,6 +139,9 @@ class Workbench:
         self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
         self.jobs = Jobs(self, settings)
         """Work in the background, from `jobs.start()` on, which the process calls."""
+        self.report_schedules = ReportSchedules(settings, store, access, self.projects, self.reports, self.mailer)
+        self.report_clock = ReportClock(self)
+        """Looks for scheduled reports that are due, from `report_clock.start()` on, which the process calls."""
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -490,6 +495,7 @@ class Workbench:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
         self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.report_clock.stop()
         self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)

@@ -60,6 +60,7 @@ ARROWS = {
         *("core.__version__", "core.emotion_colours", "core.evaluation", "core.identifiers", "core.mail"),
     },
     "core.emotion_colours": {"core.domain"},
+    "core.report_jobs": {"core"},
     "core.usage": {
         "core.domain",
         "core.errors",
