@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, BinaryIO, cast
+from typing import Annotated, BinaryIO, Self, cast
 from urllib.parse import quote
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -53,6 +53,22 @@ class FilterShape(Shape):
     project: UUID | None = Field(default=None, description="Of recordings that this project shares.")
     recording_id: UUID | None = None
     recording_name: Text = Field(default="", description="Part of the recording's name, in any case.")
+
+    @classmethod
+    def of(cls, filter: PredictionFilter) -> Self:
+        return cls(
+            emotions=list(filter.emotions),
+            min_confidence=filter.min_confidence,
+            max_confidence=filter.max_confidence,
+            min_entropy=filter.min_entropy_nats,
+            max_entropy=filter.max_entropy_nats,
+            abstained=filter.abstained,
+            model_versions=list(filter.model_versions),
+            sources=list(filter.sources),
+            project=filter.project_id,
+            recording_id=filter.recording_id,
+            recording_name=filter.recording_name,
+        )
 
     def as_filter(self) -> PredictionFilter:
         return PredictionFilter(

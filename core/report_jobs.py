@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 import structlog
 
+from core.domain import Caller
 from core.errors import DeliveryError, JobsNotRunningError, TelepathyError
 from core.store.report_schedules import ReportRun, ReportRunState
 
@@ -49,6 +51,20 @@ def begin_report(workbench: Workbench, run: ReportRun) -> None:
         arguments={"run_id": str(run.id)},
         title=f"Report by e-mail, due {run.due_at:%Y-%m-%d %H:%M} UTC",
     )
+
+
+def begin_report_now(workbench: Workbench, schedule_id: UUID, *, by: Caller) -> ReportRun:
+    """Begin a run that somebody asks for. In a process without jobs it waits for the clock of another.
+
+    Raises
+    ------
+    UnknownScheduleError
+        There is no such schedule of theirs.
+    """
+    run = workbench.report_schedules.run_now(schedule_id, by=by)
+    with contextlib.suppress(JobsNotRunningError):
+        begin_report(workbench, run)
+    return run
 
 
 class ReportClock:
