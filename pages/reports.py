@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.store.predictions import count_predictions
-from pages.parts import reports, session
+from pages.parts import report_schedules, reports, session
 
 
 def render() -> None:
@@ -16,6 +16,7 @@ def render() -> None:
         empty()
     else:
         reports.draw(workbench, caller)
+    report_schedules.draw(workbench, caller)
 
 
 def empty() -> None:

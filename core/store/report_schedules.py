@@ -302,6 +302,11 @@ def _values(schedule: ReportSchedule) -> dict[str, Any]:
 def _schedule(row: Row[Any]) -> ReportSchedule:
     kept = row._mapping
     plain = {name: kept[name] for name in ReportSchedule.__dataclass_fields__ if name not in {"filter", "recipients"}}
-    return ReportSchedule(
-        **plain, filter=_FILTER.validate_json(row.filter), recipients=tuple(json.loads(row.recipients))
+    filter = _FILTER.validate_json(row.filter)  # its sequences come back as lists
+    filter = replace(
+        filter,
+        emotions=tuple(filter.emotions),
+        model_versions=tuple(filter.model_versions),
+        sources=tuple(filter.sources),
     )
+    return ReportSchedule(**plain, filter=filter, recipients=tuple(json.loads(row.recipients)))

@@ -24,19 +24,10 @@ from core.reports.report import (
 )
 from core.store.predictions import EmotionOverTime, PredictionFilter, select_model_versions
 from core.workbench import Workbench
-from pages.parts import charts, filters, projects, session, words
+from pages.parts import charts, filters, projects, report_schedules, session, words
+from pages.parts.report_words import FORMAT_HELP, FORMAT_WORDS
 from pages.parts.theme import surface
 
-FORMAT_WORDS: Mapping[ReportFormat, str] = {
-    ReportFormat.PDF: "PDF",
-    ReportFormat.XLSX: "Excel",
-    ReportFormat.CSV: "CSV",
-}
-FORMAT_HELP: Mapping[ReportFormat, str] = {
-    ReportFormat.PDF: "To read and to print: figures, charts, the most uncertain recordings, the model and caveats.",
-    ReportFormat.XLSX: "To work with: every prediction and all figures, on five sheets with charts.",
-    ReportFormat.CSV: "For programs: every prediction with all digits, and nothing else.",
-}
 PERIODS = ("All time", "Last 7 days", "Last 30 days", "This month", "Last month")
 LENGTHS = {"day": timedelta(days=1), "week": timedelta(weeks=1), "month": timedelta(days=28)}
 """Of the columns of a chart."""
@@ -62,6 +53,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     report = workbench.reports.assemble(request, reader=caller.reader)
     with file:
         _draw_file(workbench, report)
+        report_schedules.draw_new(workbench, caller, title=title, chosen=chosen, zone=zone)
     _draw_preview(report)
 
 

@@ -93,3 +93,62 @@ def test_list_of_too_many_is_said_before_it_is_asked_for(open_page, workbench, a
     format = next(each for each in app.get("button_group") if each.label == "Format")
     format.set_value(ReportFormat.XLSX).run()
     assert any("Excel lists at most 2" in each.value for each in app.warning)
+
+
+def schedule_one(app, *, often: str = "Every day", recipients: str = ""):
+    """Fill the form in and press the button."""
+    next(each for each in app.get("button_group") if each.label == "How often").set_value(often).run()
+    if recipients:
+        app.text_area(key="reports_recipients").set_value(recipients)
+    return app.button(key="reports_schedule").click().run()
+
+
+def test_report_is_scheduled_paused_sent_now_and_deleted(open_page, workbench, analyst, sign_in):
+    caller, project = analyst
+    app = open_page_of(open_page, caller, sign_in, emotion="sad", project=str(project.id))
+    app.text_input(key="reports_title").set_value("Calls *of* the week").run()
+    app = schedule_one(app, often="Every week")
+    assert not app.exception
+    assert not app.error
+    [schedule] = workbench.report_schedules.list_for(caller.reader)
+    assert (schedule.title, schedule.cron, schedule.period) == ("Calls *of* the week", "0 7 * * 1", "week")
+    assert (schedule.filter.emotions, schedule.filter.project_id) == ((Emotion.SAD,), project.id)
+    assert schedule.recipients == (caller.user.email,)
+    shown = "\n".join(each.value for each in app.markdown)
+    assert "PDF, the week before, every Monday at 07:00" in shown.replace("\\", "")
+    assert "Project: Calls *of* 2026" in shown.replace("\\", "")
+    key = f"reports_{schedule.id}"
+    app.button(key=f"{key}_run").click().run()
+    [run] = workbench.report_schedules.runs(schedule.id, reader=caller.reader)
+    assert run.is_by_hand
+    app.button(key=f"{key}_pause").click().run()
+    assert workbench.report_schedules.find(schedule.id, reader=caller.reader).is_paused
+    assert any(each.value == "Paused." for each in app.caption)
+    app.button(key=f"{key}_delete_now").click().run()
+    assert workbench.report_schedules.list_for(caller.reader) == []
+    assert not app.exception
+
+
+def test_address_that_may_not_be_written_to_is_refused_beside_the_form(open_page, workbench, analyst, sign_in):
+    caller, _ = analyst
+    app = schedule_one(open_page_of(open_page, caller, sign_in), recipients="spam@elsewhere.example")
+    assert "'spam@elsewhere.example'" in app.error[0].value
+    assert workbench.report_schedules.list_for(caller.reader) == []
+
+
+def test_line_of_cron_that_is_none_is_refused_as_it_is_typed(open_page, analyst, sign_in):
+    caller, _ = analyst
+    app = open_page_of(open_page, caller, sign_in)
+    next(each for each in app.get("button_group") if each.label == "How often").set_value("By cron").run()
+    app.text_input(key="reports_cron").set_value("* * * * *").run()
+    assert "five fields of cron" in app.error[0].value
+    assert not app.exception
+
+
+def test_admin_sees_whose_report_it_is_and_others_none_of_it(open_page, workbench, analyst, sign_in):
+    caller, _ = analyst
+    schedule_one(open_page_of(open_page, caller, sign_in))
+    sign_in(Role.ADMIN)
+    assert any(caller.user.email in each.value.replace("\\", "") for each in open_page("reports").caption)
+    sign_in(Role.ANALYST)
+    assert not [each for each in open_page("reports").button if each.key.endswith("_run")]
