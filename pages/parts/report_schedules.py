@@ -176,7 +176,7 @@ def _draw_schedule(
             if st.button(label, key=f"{key}_pause", icon=f":material/{icon}:", type="tertiary"):
                 schedules.set_paused(schedule.id, not schedule.is_paused, by=caller)
                 st.rerun()
-            with st.popover("Delete", icon=":material/delete:", key=f"{key}_delete"):
+            with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"{key}_delete"):
                 st.markdown("It is sent no more, and its history is deleted.", anchors=False)
                 if st.button("Delete it", key=f"{key}_delete_now", type="primary"):
                     schedules.delete(schedule.id, by=caller)

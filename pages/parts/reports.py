@@ -54,7 +54,8 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     with file:
         _draw_file(workbench, report)
         report_schedules.draw_new(workbench, caller, title=title, chosen=chosen, zone=zone)
-    _draw_preview(report)
+    with what:
+        _draw_preview(report)
 
 
 def _ask_what(chosen: PredictionFilter, names: Mapping[UUID, str], zone: tzinfo) -> str:
