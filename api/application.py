@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     routes_auth,
+    routes_batches,
     routes_documentation,
     routes_explanations,
     routes_health,
@@ -76,6 +77,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
     api.state.hashing = CapacityLimiter(HASHING_AT_A_TIME)
     for module in (
         routes_predictions,
+        routes_batches,
         routes_explanations,
         routes_recordings,
         routes_reports,
@@ -150,6 +152,7 @@ def _say_who_may(document: dict[str, Any]) -> None:
 TAGS = [
     {"name": "access", "description": "Tokens, and keys for programs."},
     {"name": "predictions", "description": "Ask for one, ask for many, read those that were made."},
+    {"name": "batches", "description": "Many recordings, in the background."},
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
     {"name": "reports", "description": "What many predictions amount to, as a file or by e-mail."},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -12,11 +13,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
+from api.idempotency import PARAMETER, answered_once, asked_of
 from api.limits import body_cap_mb
 from api.schemas import (
     BatchProblem,
@@ -125,6 +128,7 @@ _REFUSALS = {
     403: "Known, but not allowed to do this; `code` tells why.",
     404: "There is no such thing.",
     408: "The upload stalled.",
+    409: "Not in this state, or the request with this Idempotency-Key is still being answered.",
     413: "The upload is too large.",
     415: "The body is of another type than stated here, or the file no recording.",
     422: "A parameter is out of place, or the recording cannot be used; `code` tells which.",
@@ -164,11 +168,12 @@ async def _require_consent(workbench: Workbench, caller: Caller, parameters: Pre
     summary="Say which emotion a recording carries",
     response_description="What the model heard, how sure it is, and how good the recording was.",
     responses=refusals(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra=form_schema(PredictParameters, "file", is_list=False),
+    response_model=PredictionShape,
+    openapi_extra={**form_schema(PredictParameters, "file", is_list=False), "parameters": [PARAMETER]},
 )
 async def predict(
     request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
-) -> PredictionShape:
+) -> Response:
     """Decodes the recording, recognises its emotion, stores both and answers.
 
     The same recording with the same parameters gets the same probabilities, and a new `id`.
@@ -185,11 +190,16 @@ async def predict(
             raise InvalidParameterError("file", f"given {len(form.files)} times", "given once; use batch-predict")
         parameters = merged(query, form.fields)
         [file] = form.files
+        asked = await asked_of(form.files, parameters)
         data, name = await file.read(), name_of(file)
-    await _require_consent(workbench, caller, parameters)
-    analysis = await _analyse(workbench, data, name=name, source=Source.API, caller=caller, parameters=parameters)
-    usage_of(request.scope).add_prediction(analysis.prediction)
-    return PredictionShape.of(analysis.prediction)
+
+    async def answer() -> PredictionShape:
+        await _require_consent(workbench, caller, parameters)
+        analysis = await _analyse(workbench, data, name=name, source=Source.API, caller=caller, parameters=parameters)
+        usage_of(request.scope).add_prediction(analysis.prediction)
+        return PredictionShape.of(analysis.prediction)
+
+    return await answered_once(request, workbench, caller.reader, asked, answer)
 
 
 @router.post(
@@ -197,16 +207,14 @@ async def predict(
     summary="Say which emotions several recordings carry",
     response_description="Each recording in one of two lists: answered, or refused with its problem.",
     responses=refusals(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra=form_schema(PredictParameters, "files", is_list=True),
+    response_model=BatchShape,
+    openapi_extra={**form_schema(PredictParameters, "files", is_list=True), "parameters": [PARAMETER]},
 )
 async def batch_predict(
     request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
-) -> BatchShape:
+) -> Response:
     """Answers when all recordings are done. One that cannot be used does not lose the others."""
     settings = workbench.settings
-    results: list[BatchResult] = []
-    problems: list[BatchProblem] = []
-    busy: list[BusyError] = []
     async with received_form(
         request,
         file_field="files",
@@ -218,32 +226,51 @@ async def batch_predict(
             expected = f"given at most {settings.max_batch_files} times; send several batches"
             raise InvalidParameterError("files", f"given {len(form.files)} times", expected)
         parameters = merged(query, form.fields)
-        await _require_consent(workbench, caller, parameters)
-        waiting = iter(enumerate(form.files))
+        return await answered_once(
+            request,
+            workbench,
+            caller.reader,
+            await asked_of(form.files, parameters),
+            partial(_answer_all, request, workbench, caller, form.files, parameters),
+        )
 
-        async def work_through() -> None:
-            for position, file in waiting:
-                name = name_of(file)
-                try:
-                    data = await file.read()
-                    analysis = await _analyse(
-                        workbench, data, name=name, source=Source.BATCH, caller=caller, parameters=parameters
-                    )
-                except TelepathyError as error:
-                    if isinstance(error, BusyError):
-                        busy.append(error)
-                    refused = problem(kind_of(error), str(error), instance=request.scope["path"])
-                    problems.append(BatchProblem(position=position, name=name, problem=refused))
-                else:
-                    usage_of(request.scope).add_prediction(analysis.prediction)
-                    shape = PredictionShape.of(analysis.prediction)
-                    results.append(BatchResult(position=position, name=name, prediction=shape))
 
-        # As many at a time as there are workers: one batch leaves the queue to other callers.
-        async with asyncio.TaskGroup() as group:
-            for _ in range(settings.inference_workers):
-                group.create_task(work_through())
-    if busy and len(busy) == len(form.files):
+async def _answer_all(
+    request: Request,
+    workbench: Workbench,
+    caller: Caller,
+    files: Sequence[UploadFile],
+    parameters: PredictParameters,
+) -> BatchShape:
+    await _require_consent(workbench, caller, parameters)
+    results: list[BatchResult] = []
+    problems: list[BatchProblem] = []
+    busy: list[BusyError] = []
+    waiting = iter(enumerate(files))
+
+    async def work_through() -> None:
+        for position, file in waiting:
+            name = name_of(file)
+            try:
+                data = await file.read()
+                analysis = await _analyse(
+                    workbench, data, name=name, source=Source.BATCH, caller=caller, parameters=parameters
+                )
+            except TelepathyError as error:
+                if isinstance(error, BusyError):
+                    busy.append(error)
+                refused = problem(kind_of(error), str(error), instance=request.scope["path"])
+                problems.append(BatchProblem(position=position, name=name, problem=refused))
+            else:
+                usage_of(request.scope).add_prediction(analysis.prediction)
+                shape = PredictionShape.of(analysis.prediction)
+                results.append(BatchResult(position=position, name=name, prediction=shape))
+
+    # As many at a time as there are workers: one batch leaves the queue to other callers.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workbench.settings.inference_workers):
+            group.create_task(work_through())
+    if busy and len(busy) == len(files):
         raise busy[0]
     return BatchShape(
         results=sorted(results, key=lambda result: result.position),

@@ -8,9 +8,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.batches import BatchStatus
 from core.domain import (
     Bandwidth,
     Emotion,
+    JobState,
     ModelCard,
     Prediction,
     Quality,
@@ -319,6 +321,91 @@ class BatchShape(Shape):
 
     results: list[BatchResult]
     problems: list[BatchProblem]
+
+
+class BatchJobShape(Shape):
+    """A batch in the background, and how far it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "01939b2e-7c11-7d6a-9d0c-5a5f1f0f3c2e",
+                "name": "1.wav and 999 more",
+                "state": "running",
+                "progress": 0.25,
+                "n_recordings": 1000,
+                "n_scored": 248,
+                "n_repeats": 12,
+                "n_problems": 2,
+                "audio_s": 744.0,
+                "rate_per_s": 21.5,
+                "seconds_left": 34.9,
+                "project": None,
+                "model": "telepathy",
+                "n_passes": 30,
+                "error": "",
+                "created_at": "2026-03-15T12:00:00Z",
+                "started_at": "2026-03-15T12:00:01Z",
+                "ended_at": None,
+            }
+        }
+    )
+
+    id: UUID
+    name: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"] = Field(
+        description="A paused batch is queued. Failed: it stopped before its end (`error` says why), or no recording "
+        "could be used."
+    )
+    progress: float = Field(description="How much is done, from 0 to 1.")
+    n_recordings: int
+    n_scored: int
+    n_repeats: int = Field(description="Of those scored, how many were answered from an earlier answer.")
+    n_problems: int
+    audio_s: float = Field(description="Seconds of sound in those scored.")
+    rate_per_s: float | None = Field(description="Recordings a second; null unless it runs.")
+    seconds_left: float | None = Field(description="At that rate.")
+    project: UUID | None
+    model: str
+    n_passes: int
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @staticmethod
+    def of(status: BatchStatus) -> BatchJobShape:
+        batch, progress, job = status.batch, status.progress, status.job
+        state = status.state.value if status.state is not JobState.PAUSED else "queued"
+        return BatchJobShape.model_validate(
+            {
+                "id": batch.id,
+                "name": batch.name,
+                "state": state,
+                "progress": round(status.share, 4),
+                "n_recordings": batch.n_items,
+                "n_scored": progress.n_scored,
+                "n_repeats": progress.n_repeats,
+                "n_problems": progress.n_problems,
+                "audio_s": round(progress.audio_s, 3),
+                "rate_per_s": status.rate_per_s,
+                "seconds_left": status.seconds_left,
+                "project": batch.project_id,
+                "model": batch.model,
+                "n_passes": batch.n_passes,
+                "error": job.error if job is not None else "",
+                "created_at": batch.created_at,
+                "started_at": job.started_at if job is not None else None,
+                "ended_at": job.ended_at if job is not None else None,
+            }
+        )
+
+
+class BatchJobPageShape(Shape):
+    """Batches, newest first."""
+
+    items: list[BatchJobShape]
+    next_before: UUID | None = Field(description="`before` of the next page; null when nothing follows.")
 
 
 class StretchShape(Shape):

@@ -78,7 +78,13 @@ class _CountedBody:
 
 @asynccontextmanager
 async def received_form(
-    request: Request, *, file_field: str, max_mb: float, what: str, stall_s: float
+    request: Request,
+    *,
+    file_field: str,
+    max_mb: float,
+    what: str,
+    stall_s: float,
+    max_files: int = MAX_FILES_PARSED,
 ) -> AsyncIterator[Form]:
     """The form in the body of `request`: the files named `file_field`, and all other fields as text.
 
@@ -118,7 +124,7 @@ async def received_form(
         too_large=UploadTooLargeError(max_bytes + 1, max_mb, what),
         stall_s=stall_s,
     )
-    form = await _parsed(Request(request.scope, body))
+    form = await _parsed(Request(request.scope, body), max_files=max_files)
     try:
         yield _sorted_out(form, file_field)
     finally:
@@ -189,14 +195,14 @@ class _FormParser(MultiPartParser):
         self.has_ended = True
 
 
-async def _parsed(request: Request) -> FormData:
+async def _parsed(request: Request, *, max_files: int) -> FormData:
     async def blocks() -> AsyncGenerator[bytes, None]:
         async for block in request.stream():
             yield block
         if not parser.has_ended:  # raised in here, it makes Starlette close the file it has begun
             raise MultiPartException("The form ends before its last boundary.")
 
-    parser = _FormParser(request.headers, blocks(), max_files=MAX_FILES_PARSED, max_fields=MAX_FIELDS)
+    parser = _FormParser(request.headers, blocks(), max_files=max_files, max_fields=MAX_FIELDS)
     try:
         return await parser.parse()
     except MultiPartException as error:

@@ -99,6 +99,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
         raise ForbiddenError("Only its owner and admins can delete an account.")
     if user.role is Role.ADMIN and count_other_active_admins(access.store, user_id=user_id) == 0:
         raise LastAdminError
+    workbench.batches.forget_all(reader=Reader(user_id=user_id))
     n_recordings = 0
     for recording in _recordings_of(workbench, user_id):
         try:

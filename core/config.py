@@ -68,6 +68,17 @@ class Settings:
     """Most recordings one batch request may carry."""
     max_batch_mb: float = 200.0
     """Most that the recordings of one batch request may have together."""
+    batch_workers: int = 2
+    """Threads that score batches in the background, at a lower priority than whoever waits for an answer."""
+    max_background_files: int = 10_000
+    """Most recordings of one batch in the background."""
+    max_background_mb: float = 2000.0
+    """Most that the uploads of one batch in the background may have together."""
+    batch_sources: str = ""
+    """Where batches may fetch recordings: comma-separated beginnings of URLs (`https://audio.example.org/`,
+    `s3://bucket/`) and folders (`/srv/audio`); `https:` stands for any public host. Empty means nowhere."""
+    batch_private_hosts: str = ""
+    """Hosts of `batch_sources` that may have private addresses, comma-separated; all others may not."""
     upload_stall_s: float = 30.0
     """Time without a byte after which an upload over HTTP is given up."""
     max_streams: int = 32
@@ -274,6 +285,9 @@ def _check_ranges(settings: Settings) -> None:
         "inference_queue": (1, 10_000),
         "max_batch_files": (1, 1000),
         "max_batch_mb": (0.001, 10_000),
+        "batch_workers": (1, 64),
+        "max_background_files": (1, 1_000_000),
+        "max_background_mb": (0.001, 1e6),
         "upload_stall_s": (0.1, 600),
         "max_streams": (1, 10_000),
         "stream_idle_s": (0.1, 3600),

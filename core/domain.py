@@ -563,3 +563,62 @@ class Job:
     """Why it failed, in a sentence; empty otherwise."""
     log: tuple[JobLogLine, ...] = ()
     """The newest lines, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Many recordings to be scored in the background, as they were sent. How far they are is its job's to tell."""
+
+    id: UUID
+    """Of its job too."""
+    owner_id: UUID
+    project_id: UUID | None
+    """The project that shares its recordings; None for one's own."""
+    name: str
+    source: Source
+    n_items: int
+    n_passes: int
+    timeline: bool | None
+    """Whether answers have windows and segments; None for those of recordings longer than one window."""
+    model: str
+    plan: str
+    """The name of the plan that counts."""
+    key_id: UUID | None
+    route: str
+    """As the usage ledger has it, with the three below."""
+    method: str
+    request_id: str
+    address: str
+    """As the setting `usage_address` has it kept."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """One recording of a batch, before it is scored."""
+
+    position: int
+    """Among those of its batch, from 0."""
+    name: str
+    sha256: str
+    """Of its sound, which waits for its turn; empty for one that is fetched when its turn comes."""
+    location: str
+    """Where it is fetched from, a URL or a path; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOutcome:
+    """What became of one recording of a batch: an answer, or a problem."""
+
+    position: int
+    recording_id: UUID | None
+    prediction_id: UUID | None
+    fingerprint: str
+    """Of content, model version and settings: the same gives the same answer. Empty where there is none."""
+    is_repeat: bool
+    """Whether the answer was there already, from the same content, model version and settings."""
+    problem_code: str
+    """Empty where there is an answer."""
+    problem: str
+    """A sentence."""
+    finished_at: datetime

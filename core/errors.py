@@ -33,6 +33,11 @@ TelepathyError
     TooFewRecordingsError          not enough recordings to say what is usual
     ReportTooLargeError            a report would list more predictions than the limit
     UnknownScheduleError           no such schedule of reports
+    SourceNotAllowedError          recordings are not fetched from there
+    SourceError                    a recording cannot be fetched
+    ArchiveError                   a ZIP cannot be unpacked
+    IdempotencyKeyReusedError      the same key came with another request
+    IdempotencyKeyBusyError        the request with this key is still being answered
   BusyError                      too much to do; try again shortly
     ShuttingDownError              the process is about to stop
   AccessError                    the caller may not do this, or not now
@@ -56,6 +61,7 @@ TelepathyError
     JobsNotRunningError            this process runs no jobs
     UnknownJobError                no such job
     JobStateError                  not while it is in this state
+    UnknownBatchError              no such batch
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
     WebhookError                   the address of a webhook did not take a message
@@ -440,6 +446,58 @@ class UnknownScheduleError(RequestError):
         super().__init__(f"There is no scheduled report {schedule_id}. It may have been deleted.")
 
 
+class SourceNotAllowedError(RequestError):
+    """Recordings are not fetched from there."""
+
+    code = "source_not_allowed"
+
+    def __init__(self, location: str, allowed: str) -> None:
+        super().__init__(
+            f"Recordings are not fetched from {location}: {allowed or 'the setting `batch_sources` allows nothing'}."
+        )
+        self.location = location
+
+
+class SourceError(RequestError):
+    """A recording cannot be fetched."""
+
+    code = "source"
+
+    def __init__(self, location: str, reason: str) -> None:
+        super().__init__(f"{location} cannot be fetched: {reason}.")
+        self.location = location
+
+
+class ArchiveError(RequestError):
+    """A ZIP cannot be unpacked."""
+
+    code = "archive"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The archive {name!r} cannot be unpacked: {reason}.")
+        self.name = name
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """The same key came with another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another request before. Send the same request again, or another key."
+        )
+
+
+class IdempotencyKeyBusyError(RequestError):
+    """The request with this key is still being answered."""
+
+    code = "idempotency_key_busy"
+
+    def __init__(self) -> None:
+        super().__init__("The request with this Idempotency-Key is still being answered. Send it again in a moment.")
+
+
 class BusyError(TelepathyError):
     """Too much to do; try again shortly."""
 
@@ -679,6 +737,16 @@ class JobStateError(JobError):
         super().__init__(f"This job is {state}: there is nothing to {action}.")
         self.state = state
         self.action = action
+
+
+class UnknownBatchError(JobError):
+    """There is no batch by this id that the caller may see."""
+
+    code = "unknown_batch"
+
+    def __init__(self, batch_id: UUID) -> None:
+        super().__init__(f"There is no batch {batch_id}. It may be somebody else's, or deleted.")
+        self.batch_id = batch_id
 
 
 class DeliveryError(TelepathyError):

@@ -117,6 +117,10 @@ class UsageLedger:
             if was_empty or len(self._waiting) >= FLUSH_EVENTS:
                 self._changed.notify_all()
 
+    def kept_address(self, address: str) -> str:
+        """What the setting `usage_address` has kept of `address`."""
+        return self._addresses.kept(address)
+
     def flush(self, *, deadline_s: float = CLOSE_DEADLINE_S) -> bool:
         """Have all that was noted before written now; whether that is done."""
         with self._changed:

@@ -30,6 +30,7 @@ from core.alerts import (
     rules_of,
     teller,
 )
+from core.batches import Batches
 from core.config import Settings, settings_of_this_machine
 from core.domain import PROCESS, Caller, Emotion, LinkKind, Prediction, Quality, Reader, Recording, Source
 from core.errors import (
@@ -142,6 +143,8 @@ class Workbench:
         self.report_schedules = ReportSchedules(settings, store, access, self.projects, self.reports, self.mailer)
         self.report_clock = ReportClock(self)
         """Looks for scheduled reports that are due, from `report_clock.start()` on, which the process calls."""
+        self.batches = Batches(self)
+        """Many recordings at once, in the background."""
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -238,7 +241,7 @@ class Workbench:
         ShuttingDownError
             The workbench has been closed.
         """
-        with self._counted():
+        with self.counted():
             timer = StageTimer()
             tell = progress or _tell_nobody
             started_s = time.perf_counter()
@@ -328,7 +331,7 @@ class Workbench:
         ShuttingDownError
             The workbench has been closed.
         """
-        with self._counted():
+        with self.counted():
             recogniser = self.recogniser(model)
             audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
             return attribute(
@@ -349,7 +352,7 @@ class Workbench:
         """The acoustic side of an explanation, as `core.explaining.explain_voice`; in the calling thread."""
         from core.explaining import explain_voice  # Praat: 30 MB that only explanations need
 
-        with self._counted():
+        with self.counted():
             return explain_voice(self, data, attribution, model=model, reference=reference)
 
     def delete_recording(self, recording_id: UUID, *, reader: Reader) -> Recording:
@@ -415,8 +418,13 @@ class Workbench:
             self.recording_files.write(data)  # deleted by the last who had it, between the lines above
         return kept
 
+    def tell_analysis(self, recording: Recording, prediction: Prediction) -> None:
+        """Tell `on_analysis` of a recording that was analysed together with others."""
+        if self.on_analysis is not None:
+            self.on_analysis(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
+
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
         """Have `close` wait for what happens inside."""
         with self._changed:
             if self._is_closed:
@@ -497,6 +505,7 @@ class Workbench:
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
         self.report_clock.stop()
         self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
+        self.batches.close()
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
         with self._changed:

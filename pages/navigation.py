@@ -53,6 +53,18 @@ WORK = (
 )
 BULK = (
     Entry(
+        page="batch",
+        title="Batch",
+        icon=":material/library_music:",
+        help="Hand in many recordings at once; they are scored in the background, and results appear as they come.",
+    ),
+    Entry(
+        page="jobs",
+        title="Jobs",
+        icon=":material/pending_actions:",
+        help="What is being done in the background: how far it is, pause, cancel, try again.",
+    ),
+    Entry(
         page="reports",
         title="Reports",
         icon=":material/summarize:",

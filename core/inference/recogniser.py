@@ -301,9 +301,76 @@ class Recogniser:
             with timer.stage("passes"):
                 passes = self.pass_probabilities(embedding[np.newaxis], n_passes=n_passes, seed=seed)[:, 0]
         with timer.stage("passes"):
-            summary = summarise_passes(passes)
+            recognition = self._recognition(
+                passes,
+                n_passes=n_passes,
+                abstention_confidence=abstention_confidence,
+                windows=tour.windows if tour is not None and has_timeline else (),
+                segments=tour.segments if tour is not None and has_timeline else (),
+            )
         if progress is not None:
             progress(1.0, "Recognised")
+        return recognition
+
+    def recognise_many(
+        self,
+        waveforms: Sequence[Waveform],
+        *,
+        n_passes: int,
+        seed: int,
+        window_s: float,
+        hop_s: float,
+        abstention_confidence: float,
+        timeline: bool | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> list[Recognition]:
+        """As `recognise` of each, with the same numbers, bit for bit; the passes of short ones run together.
+
+        Asks `is_stopping` before each; once it says so, what follows is left out.
+        """
+        require_passes(n_passes)
+        done: dict[int, Recognition] = {}
+        embeddings: dict[int, NDArray[np.float32]] = {}
+        for index, waveform in enumerate(waveforms):
+            if is_stopping():
+                break
+            start, end = speech_span(waveform)
+            is_long = end - start > self.parameters.max_context_s * waveform.sample_rate
+            if is_long or (waveform.duration_s > window_s if timeline is None else timeline):
+                done[index] = self.recognise(
+                    waveform,
+                    n_passes=n_passes,
+                    seed=seed,
+                    window_s=window_s,
+                    hop_s=hop_s,
+                    abstention_confidence=abstention_confidence,
+                    timeline=timeline,
+                )
+            else:
+                speech = Waveform(samples=waveform.samples[start:end], sample_rate=waveform.sample_rate)
+                embeddings[index] = self.embed(speech)
+        indices = list(embeddings)
+        for first in range(0, len(indices), _WINDOWS_PER_CALL):
+            group = indices[first : first + _WINDOWS_PER_CALL]
+            passes = self.pass_probabilities(
+                np.stack([embeddings[index] for index in group]), n_passes=n_passes, seed=seed
+            )
+            for place, index in enumerate(group):
+                done[index] = self._recognition(
+                    passes[:, place], n_passes=n_passes, abstention_confidence=abstention_confidence
+                )
+        return [done[index] for index in sorted(done)]
+
+    def _recognition(
+        self,
+        passes: NDArray[np.float64],
+        *,
+        n_passes: int,
+        abstention_confidence: float,
+        windows: tuple[TimelineWindow, ...] = (),
+        segments: tuple[Segment, ...] = (),
+    ) -> Recognition:
+        summary = summarise_passes(passes)
         return Recognition(
             model_version=self.card.version,
             probabilities=self._by_emotion(summary.mean),
@@ -312,8 +379,8 @@ class Recogniser:
             uncertainty=summary.uncertainty,
             abstained=bool(summary.mean.max() < abstention_confidence),
             n_passes=n_passes,
-            windows=tour.windows if tour is not None and has_timeline else (),
-            segments=tour.segments if tour is not None and has_timeline else (),
+            windows=windows,
+            segments=segments,
         )
 
     def _walk(

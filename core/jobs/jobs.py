@@ -72,6 +72,7 @@ class Jobs:
         self._changing = threading.Condition()
         self._runs: dict[str, Run] = {}
         self._is_closing = False
+        self._callbacks: list[Callable[[], None]] = []
         self._watch: threading.Thread | None = None
 
     @property
@@ -85,6 +86,10 @@ class Jobs:
         `title` is what people read of jobs that were enqueued without one.
         """
         self._kinds[kind] = _Kind(function=function, title=title, lane=lane)
+
+    def when_started(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once jobs run: to keep schedules, or to enqueue what was left."""
+        self._callbacks.append(callback)
 
     def start(self, *, polling_interval_s: float = 0.5) -> None:
         """Begin to run jobs, those that a former process left unfinished first.
@@ -119,6 +124,8 @@ class Jobs:
             raise StoreError("opening the database of jobs", type(error).__name__) from error
         self._watch = threading.Thread(target=self._watch_runs, name="jobs-watch", daemon=True)
         self._watch.start()
+        for callback in self._callbacks:
+            callback()
 
     @property
     def _executor_id(self) -> str:
@@ -342,10 +349,12 @@ class Jobs:
             run.tell(1.0, "Done")
             return result
         except TelepathyError as error:
+            _stopped_instead(run, error)
             run.note(str(error))
             log.warning("a job failed", job=job_id, kind=kind, reason=str(error))
             raise
         except Exception as error:
+            _stopped_instead(run, error)
             run.note(runtime.UNEXPECTED)
             log.error("a job failed by a mistake in the program", job=job_id, kind=kind, exc_info=error)
             raise
@@ -490,6 +499,12 @@ def _kept_time(attributes: Mapping[str, Any], name: str) -> datetime | None:
 
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1e3, UTC)
+
+
+def _stopped_instead(run: Run, error: Exception) -> None:
+    """Raise JobStopped for an error of a job that was to stop: what it needs may have been closed under it."""
+    if run.is_stopping:
+        raise JobStopped from error
 
 
 @contextlib.contextmanager

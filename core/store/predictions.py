@@ -23,6 +23,7 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    Table,
     and_,
     case,
     cast,
@@ -177,8 +178,16 @@ def insert_prediction(store: Store, *, prediction: Prediction) -> Prediction:
     return prediction
 
 
-def insert_predictions(store: Store, *, predictions: Sequence[Prediction]) -> None:
-    """Append all of `predictions`, or none, as the owners of their recordings. Raises like `insert_prediction`."""
+def insert_predictions(
+    store: Store,
+    *,
+    predictions: Sequence[Prediction],
+    beside: Sequence[tuple[Table, Sequence[Mapping[str, object]]]] = (),
+) -> None:
+    """Append all of `predictions`, or none, as the owners of their recordings. Raises like `insert_prediction`.
+
+    The rows of `beside` are appended to their tables in the same transaction.
+    """
     recording_ids = {prediction.recording_id for prediction in predictions}
     try:
         with store.transaction("appending predictions") as connection:
@@ -188,6 +197,7 @@ def insert_predictions(store: Store, *, predictions: Sequence[Prediction]) -> No
                 connection,
                 (_TABLE, [_values(prediction, places[prediction.recording_id]) for prediction in predictions]),
                 (prediction_details, [_detail_values(prediction) for prediction in predictions]),
+                *beside,
             )
     except StoreError as error:
         if isinstance(error.__cause__, IntegrityError):  # perhaps deleted between the lines above

@@ -106,6 +106,20 @@ class RecordingFiles:
             raise damaged
         return data
 
+    def waiting(self, name: str) -> RecordingFiles:
+        """A folder beside this one, kept in the same way, for sounds that wait to be looked at together."""
+        return RecordingFiles(f"{self.url.rstrip('/')}-waiting/{name}", vault=self._vault, encrypts=self.encrypts)
+
+    def delete_all(self) -> None:
+        """Delete the folder with all it holds; nothing to do where there is none. Raises StoreError."""
+        try:
+            if self._files.exists(self._root):
+                self._files.rm(self._root, recursive=True)
+        except FileNotFoundError:
+            return  # somebody else was first
+        except OSError as error:
+            raise StoreError("deleting a folder of recordings", str(error).rstrip(".")) from error
+
     def delete(self, sha256: str) -> None:
         """Keep the bytes with this SHA-256 no longer; nothing to do where they are not kept.
 

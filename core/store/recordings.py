@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from core.store.engine import Store, try_again
 from core.store.schema import prediction_details, predictions, recordings, training_uses
 from core.store.visibility import owned, visible
 
+_TABLE = recordings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -25,6 +28,33 @@ class Place:
 
     owner_id: UUID
     project_id: UUID | None
+
+
+def insert_recordings(store: Store, *, recordings: Sequence[Recording]) -> list[Recording]:
+    """As `insert_recording` of each, in the same order; those that are new go in together."""
+    if not recordings:
+        return []
+    owners = {recording.owner_id for recording in recordings}
+    contents = {recording.sha256 for recording in recordings}
+    statement = select(_TABLE.c.owner_id, _TABLE.c.sha256).where(
+        _TABLE.c.owner_id.in_(owners), _TABLE.c.sha256.in_(contents)
+    )
+    with store.transaction("reading recordings") as connection:
+        known = {(row.owner_id, row.sha256) for row in connection.execute(statement)}
+    new: dict[tuple[UUID, str], Recording] = {}
+    for recording in recordings:
+        if (recording.owner_id, recording.sha256) not in known:
+            new.setdefault((recording.owner_id, recording.sha256), _with_storable_name(recording))
+    # Another caller may send the same content at the same moment: then each goes in by itself.
+    with contextlib.suppress(StoreError):
+        store.append("keeping recordings", (_TABLE, [_row(recording) for recording in new.values()]))
+        return [
+            new[key]
+            if (key := (recording.owner_id, recording.sha256)) in new
+            else insert_recording(store, recording=recording)
+            for recording in recordings
+        ]
+    return [insert_recording(store, recording=recording) for recording in recordings]
 
 
 def insert_recording(store: Store, *, recording: Recording) -> Recording:
@@ -36,9 +66,29 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
     kept = _select_by_content(store, recording)
     if kept is not None:
         return _moved(store, kept, recording.project_id)
+    recording = _with_storable_name(recording)
+
+    def keep() -> Recording:
+        try:
+            store.append("keeping a recording", (recordings, [_row(recording)]))
+        except StoreError:
+            # Another caller may have sent the same content at the same moment and been first.
+            kept = _select_by_content(store, recording)
+            if kept is None:
+                raise
+            return _moved(store, kept, recording.project_id)
+        return recording
+
+    return try_again(keep)
+
+
+def _with_storable_name(recording: Recording) -> Recording:
     name = recording.name.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    recording = dataclasses.replace(recording, name=name)
-    row = {
+    return dataclasses.replace(recording, name=name)
+
+
+def _row(recording: Recording) -> dict[str, object]:
+    return {
         "id": recording.id,
         "owner_id": recording.owner_id,
         "project_id": recording.project_id,
@@ -54,19 +104,6 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
         "source": recording.source.value,
         "created_at": recording.created_at,
     }
-
-    def keep() -> Recording:
-        try:
-            store.append("keeping a recording", (recordings, [row]))
-        except StoreError:
-            # Another caller may have sent the same content at the same moment and been first.
-            kept = _select_by_content(store, recording)
-            if kept is None:
-                raise
-            return _moved(store, kept, recording.project_id)
-        return recording
-
-    return try_again(keep)
 
 
 def _moved(store: Store, kept: Recording, project_id: UUID | None) -> Recording:

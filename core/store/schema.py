@@ -186,3 +186,70 @@ report_events = Table(
 )
 """What became of scheduled reports, as a ledger. Its key lets each thing happen once, whichever of several processes
 does it: begin, reach somebody, fail for the third time, end."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("project_id", Uuid),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("n_items", Integer, nullable=False),
+    Column("n_passes", Integer, nullable=False),
+    Column("timeline", Boolean),
+    Column("model", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("key_id", Uuid),
+    Column("route", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("batch_id", Uuid, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("location", Text, nullable=False),
+)
+
+batch_outcomes = Table(
+    "batch_outcomes",
+    metadata,
+    Column("batch_id", Uuid, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("recording_id", Uuid),
+    Column("prediction_id", Uuid),
+    Column("fingerprint", Text, nullable=False),
+    Column("is_repeat", Boolean, nullable=False),
+    Column("problem_code", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("finished_at", UtcDateTime, nullable=False),
+)
+"""Its key lets every recording of a batch be scored once, whoever tries and however often: it is appended in the
+transaction that appends the prediction."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+idempotency_answers = Table(
+    "idempotency_answers",
+    metadata,
+    Column("owner_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("status", Integer, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)

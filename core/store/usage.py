@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    Table,
     and_,
     bindparam,
     case,
@@ -175,6 +176,11 @@ def insert_usage_events(store: Store, *, events: Sequence[UsageEvent], may_be_th
         events = [event for event in events if event.id not in known]
     if events:
         store.append("appending to the usage ledger", (_TABLE, [_values(event) for event in events]))
+
+
+def usage_rows(events: Sequence[UsageEvent]) -> tuple[Table, list[dict[str, Any]]]:
+    """The ledger's table and what it keeps of `events`, for whoever appends them together with something else."""
+    return _TABLE, [_values(event) for event in events]
 
 
 def _select_known_ids(store: Store, events: Sequence[UsageEvent]) -> set[UUID]:

@@ -13,6 +13,7 @@ from core.errors import (
     BusyError,
     EncoderMissingError,
     ForbiddenError,
+    JobError,
     MailError,
     ModelError,
     NotSignedInError,
@@ -67,7 +68,7 @@ def told() -> Iterator[None]:
     """Say in its place what of an account, a key or a form was refused, and go on with the page."""
     try:
         yield
-    except (AccessError, RequestError, MailError) as error:
+    except (AccessError, RequestError, MailError, JobError) as error:
         st.error(str(error), icon=":material/error:")
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.domain import Emotion
 from core.inbox import Outcome
+from core.store.batches import BatchRow
 from core.store.predictions import PredictionRow
 from pages.parts import words
 from pages.parts.theme import EMOTION_COLOURS, surface, tint
@@ -106,6 +107,43 @@ def predictions_frame(shown: Iterable[PredictionRow], *, zone: tzinfo) -> pd.Dat
     return pd.DataFrame(
         rows, columns=["Answer", "Confidence", "Uncertainty", "Recording", "Length", "When", "Came by", "Model"]
     )
+
+
+def batch_answers(shown: Sequence[BatchRow], *, key: str, height: int | str) -> None:
+    """Draw the answers of a batch."""
+    st.dataframe(
+        batch_answers_frame(shown),
+        key=key,
+        hide_index=True,
+        row_height=ROW_HEIGHT_PX,
+        height=height,
+        placeholder="",
+        column_config=_columns(),
+        alt="Recordings of this batch and what we hear in them",
+    )
+
+
+def batch_answers_frame(shown: Iterable[BatchRow]) -> pd.DataFrame:
+    """Columns Recording, Answer (chips), Confidence (%), Uncertainty (nats), Length (s), Note.
+
+    A prediction that was deleted since leaves its row with a note only.
+    """
+    rows: list[tuple[object, ...]] = []
+    for row in shown:
+        if row.emotion is None or row.confidence is None:
+            rows.append((row.name, [], None, None, None, "deleted since"))
+            continue
+        rows.append(
+            (
+                row.name,
+                _chips(row.emotion, abstained=bool(row.abstained)),
+                100 * row.confidence,
+                row.predictive_entropy_nats,
+                row.duration_s,
+                "known already" if row.is_repeat else "",
+            )
+        )
+    return pd.DataFrame(rows, columns=["Recording", "Answer", "Confidence", "Uncertainty", "Length", "Note"])
 
 
 def _columns() -> dict[str, object]:

@@ -6,7 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, tzinfo
 
-from core.domain import Emotion, Prediction, Recording, Source, Uncertainty
+from core.domain import Emotion, JobState, Prediction, Recording, Source, Uncertainty
 from core.reports.filter_words import SOURCE_WORDS
 from core.store.predictions import PredictionOrder
 from pages.parts.theme import EMOTION_SIGNS
@@ -148,6 +148,33 @@ def origin(recording: Recording, source: Source) -> str:
     channels = {1: "mono", 2: "stereo"}.get(recording.format.n_channels, f"{recording.format.n_channels} channels")
     kind = f"{recording.format.container}, {recording.format.sample_rate_hz:,} Hz, {channels}"
     return f"{SOURCE_WORDS[source]} · {kind} · {duration(recording.duration_s)}"
+
+
+JOB_WORDS = {
+    JobState.QUEUED: "waiting",
+    JobState.RUNNING: "under way",
+    JobState.PAUSED: "paused",
+    JobState.SUCCEEDED: "done",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+JOB_ICONS = {
+    JobState.QUEUED: ":material/schedule:",
+    JobState.RUNNING: ":material/play_circle:",
+    JobState.PAUSED: ":material/pause_circle:",
+    JobState.SUCCEEDED: ":material/check_circle:",
+    JobState.FAILED: ":material/error:",
+    JobState.CANCELLED: ":material/cancel:",
+}
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 recording`, `1,000 recordings`.
+
+    >>> count(1, "recording"), count(1000, "recording"), count(2, "entry", "entries")
+    ('1 recording', '1,000 recordings', '2 entries')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def when(moment: datetime, zone: tzinfo) -> str:
