@@ -9,9 +9,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench, ReaderOf
+from api.idempotency import PARAMETER, answered_once
 from api.routes_predictions import Text, refusals
 from api.routes_reports import FilterShape, TimeZone
 from api.schemas import Shape
@@ -185,8 +188,15 @@ def list_report_schedules(workbench: OpenWorkbench, reader: ReaderOf) -> Schedul
     return ScheduleListShape(items=[_shape(workbench, each) for each in workbench.report_schedules.list_for(reader)])
 
 
-@router.post("/report-schedules", status_code=201, summary="Schedule a report", responses=refusals(400, 404, 422, 503))
-def schedule_report(asked: ScheduleAsked, caller: Asking, workbench: OpenWorkbench) -> ScheduleShape:
+@router.post(
+    "/report-schedules",
+    status_code=201,
+    summary="Schedule a report",
+    response_model=ScheduleShape,
+    responses=refusals(400, 404, 422, 503),
+    openapi_extra={"parameters": [PARAMETER]},
+)
+async def schedule_report(request: Request, asked: ScheduleAsked, caller: Asking, workbench: OpenWorkbench) -> Response:
     """Have a report made and mailed again and again, of what you may see each time."""
     cron = asked.as_cron()
     if cron is None:
@@ -200,7 +210,20 @@ def schedule_report(asked: ScheduleAsked, caller: Asking, workbench: OpenWorkben
         timezone=asked.timezone,
         recipients=asked.recipients,
     )
-    return _shape(workbench, workbench.report_schedules.create(draft, by=caller))
+
+    async def answer() -> ScheduleShape:
+        schedule = await run_in_threadpool(workbench.report_schedules.create, draft, by=caller)
+        return _shape(workbench, schedule)
+
+    return await answered_once(
+        request,
+        workbench,
+        caller.reader,
+        [asked.model_dump_json()],
+        answer,
+        status=201,
+        location_of=lambda shape: f"/api/v1/report-schedules/{shape.id}",
+    )
 
 
 @router.get("/report-schedules/{schedule_id}", summary="Read a scheduled report", responses=refusals(404, 422, 503))
@@ -243,11 +266,19 @@ def delete_report_schedule(schedule_id: UUID, caller: Asking, workbench: OpenWor
     "/report-schedules/{schedule_id}/run",
     status_code=202,
     summary="Send a scheduled report now",
+    response_model=RunShape,
     responses=refusals(404, 422, 503),
+    openapi_extra={"parameters": [PARAMETER]},
 )
-def run_report_schedule(schedule_id: UUID, caller: Asking, workbench: OpenWorkbench) -> RunShape:
+async def run_report_schedule(
+    request: Request, schedule_id: UUID, caller: Asking, workbench: OpenWorkbench
+) -> Response:
     """Begins one besides those of the clock, also while it is paused; its history tells what became of it."""
-    return RunShape.of(begin_report_now(workbench, schedule_id, by=caller))
+
+    async def answer() -> RunShape:
+        return RunShape.of(await run_in_threadpool(begin_report_now, workbench, schedule_id, by=caller))
+
+    return await answered_once(request, workbench, caller.reader, [str(schedule_id)], answer, status=202)
 
 
 @router.get(

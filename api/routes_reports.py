@@ -51,6 +51,7 @@ class FilterShape(Shape):
     model_versions: list[Text] = Field(default=[], max_length=100)
     sources: list[Source] = Field(default=[], max_length=len(Source))
     project: UUID | None = Field(default=None, description="Of recordings that this project shares.")
+    batch: UUID | None = Field(default=None, description="Of recordings that were sent in this batch.")
     recording_id: UUID | None = None
     recording_name: Text = Field(default="", description="Part of the recording's name, in any case.")
 
@@ -66,6 +67,7 @@ class FilterShape(Shape):
             model_versions=list(filter.model_versions),
             sources=list(filter.sources),
             project=filter.project_id,
+            batch=filter.batch_id,
             recording_id=filter.recording_id,
             recording_name=filter.recording_name,
         )
@@ -81,6 +83,7 @@ class FilterShape(Shape):
             model_versions=tuple(self.model_versions),
             sources=tuple(self.sources),
             project_id=self.project,
+            batch_id=self.batch,
             recording_id=self.recording_id,
             recording_name=self.recording_name,
         )

@@ -18,7 +18,9 @@ SOURCE_WORDS: Mapping[Source, str] = {
 }
 
 
-def filter_words(filter: PredictionFilter, *, project_name: str = "") -> tuple[tuple[str, str], ...]:
+def filter_words(
+    filter: PredictionFilter, *, project_name: str = "", batch_name: str = ""
+) -> tuple[tuple[str, str], ...]:
     """Name and value of each filter that is on, but for the period.
 
     Examples
@@ -29,6 +31,8 @@ def filter_words(filter: PredictionFilter, *, project_name: str = "") -> tuple[t
     said: list[tuple[str, str]] = []
     if filter.project_id is not None:
         said.append(("Project", project_name or str(filter.project_id)))
+    if filter.batch_id is not None:
+        said.append(("Batch", batch_name or str(filter.batch_id)))
     if filter.emotions:
         said.append(("Emotion", ", ".join(emotion.value for emotion in filter.emotions)))
     if filter.abstained is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
+from uuid import UUID
 
 from core.domain import Emotion, ModelCard, Reader, Source
 from core.errors import ModelError
@@ -21,6 +22,7 @@ from core.evaluation.proportions import wilson_interval
 from core.inference.model_scores import ModelScores, read_model_scores
 from core.inference.registry import find_model, list_models
 from core.reports.filter_words import filter_words, zone_name
+from core.store.batches import select_batch
 from core.store.engine import Store
 from core.store.predictions import (
     EVERYTHING,
@@ -201,7 +203,11 @@ def assemble_report(
             first_at=None if made is None else made.first_at,
             last_at=None if made is None else made.last_at,
         ),
-        filter_lines=filter_words(request.filter, project_name=request.project_name),
+        filter_lines=filter_words(
+            request.filter,
+            project_name=request.project_name,
+            batch_name=_batch_name(store, reader, request.filter.batch_id),
+        ),
         emotions=tuple(_emotion_line(each, figures, n_predictions) for each in figures),
         days=_days(store, reader, closed, request.zone),
         bins=tuple(
@@ -227,6 +233,11 @@ def assemble_report(
         mean_entropy_nats=_mean([each.sum_of_predictive_entropy_nats for each in figures], n_predictions),
         mean_mutual_information_nats=_mean([each.sum_of_mutual_information_nats for each in figures], n_predictions),
     )
+
+
+def _batch_name(store: Store, reader: Reader, batch_id: UUID | None) -> str:
+    batch = None if batch_id is None else select_batch(store, batch_id=batch_id, reader=reader)
+    return "" if batch is None else batch.name
 
 
 def file_name(report: Report, format: ReportFormat) -> str:

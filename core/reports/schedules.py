@@ -34,7 +34,6 @@ from core.errors import (
 )
 from core.identifiers import new_id
 from core.mail import Attachment, Mailer
-from core.reports.filter_words import filter_words
 from core.reports.report import MAX_TITLE, MEDIA_TYPES, Report, ReportFormat, ReportRequest, file_name
 from core.reports.reports import Reports
 from core.reports.timing import day_begins, find_zone, last_due, next_due, require_cron, timing_words
@@ -531,9 +530,7 @@ def bounds_of(
 def mail_text(schedule: ReportSchedule, report: Report, owner: Caller) -> str:
     """What the mail says around the file."""
     count = "1 prediction" if report.n_predictions == 1 else f"{report.n_predictions:,} predictions"
-    lines = [
-        f"{name}: {value}" for name, value in filter_words(schedule.filter, project_name=report.request.project_name)
-    ]
+    lines = [f"{name}: {value}" for name, value in report.filter_lines]
     filters = "\n".join(lines) or "Filters: none"
     return (
         f"{schedule.title}\n\n{report.period} ({report.zone_name}): {count}.\n{filters}\n\n"

@@ -39,7 +39,7 @@ from core.domain import Emotion, Interval, Prediction, Quality, Reader, Segment,
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
 from core.store.engine import Store, try_again
 from core.store.recordings import Place, places_of
-from core.store.schema import prediction_details, predictions, probability_column, recordings
+from core.store.schema import batch_outcomes, prediction_details, predictions, probability_column, recordings
 from core.store.visibility import visible
 
 MAX_PAGE_ROWS = 1000
@@ -64,6 +64,8 @@ class PredictionFilter:
     """Exclusive."""
     recording_id: UUID | None = None
     project_id: UUID | None = None
+    batch_id: UUID | None = None
+    """Of recordings that were scored, or known already, in this batch."""
     recording_name: str = ""
     """Part of the name, in any case."""
 
@@ -454,6 +456,9 @@ def _matching(statement: _Select, reader: Reader, filter: PredictionFilter) -> _
         conditions.append(columns.recording_id == filter.recording_id)
     if filter.project_id is not None:
         conditions.append(columns.project_id == filter.project_id)
+    if filter.batch_id is not None:
+        answers = select(batch_outcomes.c.prediction_id).where(batch_outcomes.c.batch_id == filter.batch_id)
+        conditions.append(columns.id.in_(answers.where(batch_outcomes.c.prediction_id.is_not(None))))
     if filter.recording_name:
         named = select(recordings.c.id).where(recordings.c.name.icontains(filter.recording_name, autoescape=True))
         conditions.append(columns.recording_id.in_(named))

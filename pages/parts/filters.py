@@ -219,6 +219,8 @@ def _draw_active(chosen: PredictionFilter, zone: tzinfo, project_names: Mapping[
         active.append(("source", ", ".join(words.SOURCE_WORDS[each] for each in chosen.sources), {"sources": ()}))
     if chosen.model_versions:
         active.append(("model", ", ".join(chosen.model_versions), {"model_versions": ()}))
+    if chosen.batch_id is not None:
+        active.append(("batch", "One batch", {"batch_id": None}))
     if chosen.project_id is not None:
         named = project_names.get(chosen.project_id, "one that you do not see")
         active.append(("project", f"Project {words.plain(named)}", {"project_id": None}))

@@ -100,3 +100,14 @@ def test_what_is_out_of_place_is_refused(client, asked, changed, parameter):
 def test_project_has_to_be_shared(client, asked):
     answer = client.post(SCHEDULES, json=asked | {"filter": {"project": str(new_id())}})
     refused(answer, 404, "unknown_project")
+
+
+def test_request_sent_twice_with_one_key_schedules_once(client, asked):
+    headers = {"Idempotency-Key": "one"}
+    first, again = (client.post(SCHEDULES, json=asked, headers=headers) for _ in range(2))
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json()
+    assert first.headers["location"] == f"{SCHEDULES}/{first.json()['id']}"
+    assert len(client.get(SCHEDULES).json()["items"]) == 1
+    runs = [client.post(f"{first.headers['location']}/run", headers={"Idempotency-Key": "two"}) for _ in range(2)]
+    assert runs[0].json() == runs[1].json()

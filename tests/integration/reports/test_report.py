@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.domain import PROCESS, Emotion, Reader, Source
+from core.domain import NOBODY, PROCESS, Emotion, Reader, Source
 from core.identifiers import new_id
 from core.inference.registry import list_models
 from core.reports.report import ReportRequest, days_of
 from core.store.predictions import EmotionOverTime, PredictionFilter, insert_predictions
+from core.store.schema import batch_outcomes
 from tests.bundles import TINY
 from tests.factories import make_prediction
 from tests.integration.reports.conftest import BERLIN, NOW
@@ -117,3 +118,28 @@ def test_mean_of_nothing_is_nothing_and_never_nan(reports):
     assert report.mean_entropy_nats is None
     assert not any(math.isnan(line.interval.low) for line in report.emotions)
     assert report.period == "until 2 April 2026, 14:00"
+
+
+def test_report_of_a_batch_tells_of_what_was_sent_in_it(reports, store, filled):
+    batch_id = new_id()
+    outcomes = [
+        {
+            "batch_id": batch_id,
+            "position": position,
+            "owner_id": NOBODY,
+            "recording_id": recording.id,
+            "prediction_id": prediction.id,
+            "fingerprint": "",
+            "is_repeat": False,
+            "problem_code": "",
+            "problem": "",
+            "finished_at": NOW,
+        }
+        for position, (recording, prediction) in enumerate(filled[:7])
+    ]
+    outcomes.append(outcomes[0] | {"position": 7, "recording_id": None, "prediction_id": None, "problem": "silent"})
+    store.append("filling a batch", (batch_outcomes, outcomes))
+    report = assembled(reports, filter=PredictionFilter(batch_id=batch_id))
+    assert report.n_predictions == 7
+    assert report.filter_lines == (("Batch", str(batch_id)),)
+    assert assembled(reports, filter=PredictionFilter(batch_id=new_id())).n_predictions == 0
