@@ -161,7 +161,7 @@ class Settings:
     """Who gets alerts by mail, comma-separated."""
     alert_webhook_url: str = ""
     """Where alerts are posted as JSON; empty means nowhere."""
-    max_report_rows: int = 100_000
+    max_report_rows: int = 50_000
     """Most predictions that a report lists one by one, in Excel or CSV."""
     report_recipient_domains: str = ""
     """Domains, comma-separated, whose addresses reports may be mailed to besides those of accounts; `*` means all."""
