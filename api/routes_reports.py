@@ -110,7 +110,10 @@ class ReportAsked(Shape):
     summary="Make a report",
     response_class=StreamingResponse,
     response_description="The file.",
-    responses={200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}, **refusals(404, 422, 503)},
+    responses={
+        200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}},
+        **refusals(400, 404, 422, 503),
+    },
 )
 def make_report(asked: ReportAsked, caller: Asking, workbench: OpenWorkbench) -> StreamingResponse:
     """Adds up the predictions that you may see and the filter lets through, and answers with the file.
