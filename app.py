@@ -55,6 +55,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.webhooks.on_attempt = api.state.metrics.observe_webhook_attempt
     set_current_workbench(workbench)
     workbench.alerts.start()
+    workbench.report_clock.start()
     if workbench.mailer.is_configured:
         workbench.mail_link = partial(mail_link, workbench)
     note_port(settings, st.get_option("server.port"))

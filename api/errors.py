@@ -71,6 +71,8 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.InvalidParameterError, 422, "A parameter is out of place"),
         _of(errors.TooFewRecordingsError, 422, "Too few recordings to compare with"),
         _of(errors.AddressRefusedError, 422, "An address that is not connected to"),
+        _of(errors.ReportTooLargeError, 422, "The report is too large"),
+        _of(errors.UnknownScheduleError, 404, "No such scheduled report"),
         _of(errors.SourceNotAllowedError, 422, "Not fetched from there"),
         _of(errors.SourceError, 422, "The recording cannot be fetched"),
         _of(errors.ArchiveError, 422, "The archive cannot be unpacked"),

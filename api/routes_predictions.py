@@ -88,6 +88,8 @@ class PredictionQuery(BaseModel):
     created_from: Moment | None = Field(default=None, description="ISO 8601 with time zone; inclusive.")
     created_before: Moment | None = Field(default=None, description="ISO 8601 with time zone; exclusive.")
     recording_id: UUID | None = None
+    project: UUID | None = Field(default=None, description="Of recordings that this project shares.")
+    batch: UUID | None = Field(default=None, description="Of recordings that were sent in this batch.")
     recording_name: Text = Field(default="", description="Part of the recording's name, in any case.")
     order: PredictionOrder = PredictionOrder.NEWEST
     limit: int = Field(default=50, ge=1, le=200, description="Most rows on a page.")
@@ -106,6 +108,8 @@ class PredictionQuery(BaseModel):
             created_from=self.created_from,
             created_before=self.created_before,
             recording_id=self.recording_id,
+            project_id=self.project,
+            batch_id=self.batch,
             recording_name=self.recording_name,
         )
 

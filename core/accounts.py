@@ -17,6 +17,7 @@ from core.store.audit import select_audit_entries
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
+from core.store.report_schedules import delete_report_schedule, select_report_schedules
 from core.store.sessions import select_sessions
 from core.store.webhooks import MAX_ROWS
 from core.workbench import Workbench
@@ -32,6 +33,7 @@ audit.json        what the audit log says of you or by you: the newest 10,000 en
 recordings.json   your recordings
 predictions.json  what was answered about them
 webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
+reports.json      your scheduled reports
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -63,6 +65,8 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
         _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
         archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
+        schedules = select_report_schedules(workbench.store, reader=Reader(user_id=user_id))
+        archive.writestr("reports.json", _json(schedules))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
@@ -98,6 +102,8 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     n_recordings = 0
     while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
         n_recordings += n_deleted
+    for schedule in select_report_schedules(workbench.store, reader=Reader(user_id=user_id)):
+        delete_report_schedule(workbench.store, schedule_id=schedule.id, reader=Reader(user_id=user_id))
     for project in select_projects(access.store, user_id=user_id):
         if project.owner_id == user_id:
             for recording in _recordings_in(workbench, PROCESS, project.id):

@@ -174,6 +174,10 @@ class Settings:
     """Time that the receiver of a webhook gets to answer."""
     webhook_log_days: int = 30
     """Days after which messages of webhooks, and what became of them, are deleted."""
+    max_report_rows: int = 50_000
+    """Most predictions that a report lists one by one, in Excel or CSV."""
+    report_recipient_domains: str = ""
+    """Domains, comma-separated, whose addresses reports may be mailed to besides those of accounts; `*` means all."""
     metrics_token: str = dataclasses.field(default="", repr=False)
     """What Prometheus sends as `Authorization: Bearer` to read `/metrics`; empty lets only this machine read it."""
     sentry_dsn: str = dataclasses.field(default="", repr=False)
@@ -317,6 +321,7 @@ def _check_ranges(settings: Settings) -> None:
         "alert_accuracy_drop": (0, 1),
         "webhook_timeout_s": (0.05, 60),
         "webhook_log_days": (4, 3650),
+        "max_report_rows": (1, 1_000_000),
         "retention_days": (0, 36_500),
     }
     for name, (low, high) in limits.items():

@@ -34,6 +34,8 @@ TelepathyError
     InvalidParameterError          a parameter's value is out of place
     TooFewRecordingsError          not enough recordings to say what is usual
     AddressRefusedError            the process does not connect to this address
+    ReportTooLargeError            a report would list more predictions than the limit
+    UnknownScheduleError           no such schedule of reports
     SourceNotAllowedError          recordings are not fetched from there
     SourceError                    a recording cannot be fetched
     ArchiveError                   a ZIP cannot be unpacked
@@ -452,6 +454,28 @@ class AddressRefusedError(RequestError):
         super().__init__(f"Nothing is sent to {host}: {reason}.")
 
 
+class ReportTooLargeError(RequestError):
+    """A report would list more predictions than the limit."""
+
+    code = "report_too_large"
+
+    def __init__(self, n_predictions: int, max_rows: int) -> None:
+        super().__init__(
+            f"The report would list {n_predictions:,} predictions; at most {max_rows:,} go into one file. "
+            "Narrow its period or its filters, or ask for PDF, which adds them up."
+        )
+        self.n_predictions = n_predictions
+
+
+class UnknownScheduleError(RequestError):
+    """No such schedule of reports."""
+
+    code = "unknown_schedule"
+
+    def __init__(self, schedule_id: UUID | str) -> None:
+        super().__init__(f"There is no scheduled report {schedule_id}. It may have been deleted.")
+
+
 class SourceNotAllowedError(RequestError):
     """Recordings are not fetched from there."""
 
@@ -774,10 +798,12 @@ class MailError(DeliveryError):
 
     code = "mail"
 
-    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+    def __init__(self, reason: str, *, is_final: bool = False, is_of_recipient: bool = False) -> None:
         super().__init__(
             f"The message was not sent: {reason}. Check `smtp_url` and `mail_from`, then try again.", is_final=is_final
         )
+        self.is_of_recipient = is_of_recipient
+        """Whether it is the address that was refused, and others may be taken."""
 
 
 class WebhookError(DeliveryError):

@@ -8,7 +8,7 @@ import ipaddress
 import smtplib
 import ssl
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.errors import MessageError
@@ -40,6 +40,17 @@ class Mail:
     """One address."""
     subject: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that goes with a message."""
+
+    name: str
+    """Plain letters: mail programs make their own of others."""
+    media_type: str
+    """`application/pdf`; what follows a semicolon is left out."""
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +136,19 @@ class Mailer:
         """Whether there is a mail server."""
         return self._server is not None
 
-    def send(self, to: str, subject: str, text: str) -> None:
+    def send(
+        self,
+        to: str,
+        subject: str,
+        text: str,
+        *,
+        attachments: Sequence[Attachment] = (),
+        message_id: str = "",
+    ) -> None:
         """Hand one message in, and return once the server has taken it.
+
+        `message_id` is what stands before the @ of its Message-ID: a message that is sent again by the same one is
+        known to mail programs as the same. Empty makes one up.
 
         Raises
         ------
@@ -138,12 +160,15 @@ class Mailer:
         if server is None:
             raise MailError("no mail server is set", is_final=True)
         receiver = _address("address", to)
-        message = self._message(receiver, subject, text)
+        message = self._message(receiver, subject, text, message_id)
+        for each in attachments:
+            main, _, sub = each.media_type.partition(";")[0].partition("/")
+            message.add_attachment(each.data, maintype=main, subtype=sub, filename=each.name)
         with _speaking_plainly(server), _connection(server, self._sender_address.domain) as connection:
             _log_in(connection, server)
             connection.send_message(message, self._sender_address.addr_spec, [receiver.addr_spec])
 
-    def _message(self, receiver: Address, subject: str, text: str) -> EmailMessage:
+    def _message(self, receiver: Address, subject: str, text: str, message_id: str) -> EmailMessage:
         _require_one_line("subject", subject)
         message = EmailMessage(policy=SMTP)
         name = parseaddr(self._sender)[0]
@@ -151,7 +176,8 @@ class Mailer:
         message["To"] = receiver
         message["Subject"] = subject
         message["Date"] = datetime.now(UTC)
-        message["Message-ID"] = make_msgid(domain=self._sender_address.domain)
+        domain = self._sender_address.domain
+        message["Message-ID"] = f"<{message_id}@{domain}>" if message_id else make_msgid(domain=domain)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers, please
         message.set_content(text)
         return message
@@ -234,7 +260,8 @@ def _speaking_plainly(server: MailServer) -> Iterator[None]:
         raise MailError(f"{where} refused user and password ({error.smtp_code})", is_final=is_final) from None
     except smtplib.SMTPRecipientsRefused as error:
         [(address, (code, said))] = error.recipients.items()
-        raise MailError(f"{where} takes no mail for {address}: {_said(code, said)}", is_final=code >= 500) from error
+        refusal = f"{where} takes no mail for {address}: {_said(code, said)}"
+        raise MailError(refusal, is_final=code >= 500, is_of_recipient=True) from error
     except smtplib.SMTPResponseException as error:
         is_final = 500 <= error.smtp_code < 600
         raise MailError(f"{where} answered {_said(error.smtp_code, error.smtp_error)}", is_final=is_final) from error

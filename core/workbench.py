@@ -70,6 +70,9 @@ from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
+from core.report_jobs import ReportClock
+from core.reports.reports import Reports
+from core.reports.schedules import ReportSchedules
 from core.retention import RetentionClock
 from core.secrets import Vault
 from core.store.engine import Store, open_store
@@ -145,6 +148,7 @@ class Workbench:
         """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
+        self.reports = Reports(settings, store)
         self.mailer = Mailer.open(settings)
         self.outbox = Outbox()
         """Mails and webhooks on their way."""
@@ -173,6 +177,9 @@ class Workbench:
         self.jobs = Jobs(self, settings)
         """Work in the background, from `jobs.start()` on, which the process calls."""
         deliver_by_jobs(self.webhooks, self.jobs)
+        self.report_schedules = ReportSchedules(settings, store, access, self.projects, self.reports, self.mailer)
+        self.report_clock = ReportClock(self)
+        """Looks for scheduled reports that are due, from `report_clock.start()` on, which the process calls."""
         self.batches = Batches(self)
         """Many recordings at once, in the background."""
         self.batches.on_end = self._tell_of_batch
@@ -624,6 +631,7 @@ class Workbench:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
         self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.report_clock.stop()
         self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
         self.batches.close()
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)

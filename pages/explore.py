@@ -15,7 +15,7 @@ from core.store.predictions import (
     select_model_versions,
     select_predictions,
 )
-from pages.parts import detail, filters, overviews, paging, session, tables, words
+from pages.parts import address, detail, filters, frame, overviews, paging, projects, session, tables, words
 
 
 def render() -> None:
@@ -28,7 +28,8 @@ def render() -> None:
         return
     detail.draw(workbench)
     chosen = filters.current()
-    filters.draw(chosen, select_model_versions(store, reader=reader), zone)
+    project_names = projects.names(workbench, session.caller())
+    filters.draw(chosen, select_model_versions(store, reader=reader), zone, project_names=project_names)
     n_shown = count_predictions(store, reader=reader, filter=chosen)
     if n_shown == 0:
         st.info("No prediction matches these filters. Reset takes them all off.", icon=":material/filter_alt_off:")
@@ -53,8 +54,8 @@ def whose() -> tables.Whose:
 
 
 def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone: tzinfo, reader: Reader) -> None:
-    heading, order_place, download_place, _room_for_the_tables_tools = st.columns(
-        [4, 3, 2, 2], vertical_alignment="bottom"
+    heading, order_place, download_place, report_place, _room_for_the_tables_tools = st.columns(
+        [4, 3, 2, 1.2, 1.8], vertical_alignment="bottom"
     )
     heading.markdown(f"##### {words.share_of(n_shown, n_all)}", anchors=False, help=words.OPENING_HELP)
     order = filters.order()
@@ -73,6 +74,8 @@ def rows(store: Store, chosen: PredictionFilter, n_shown: int, n_all: int, zone:
         width="stretch",
         help=f"All {n_shown:,} predictions that match, not only this page.",
     )
+    with report_place:
+        frame.link("reports", "Report", icon=":material/summarize:", query_params=address.parameters_of(chosen))
     place = paging.place(chosen, order)
     page = select_predictions(
         store, reader=reader, filter=chosen, limit=paging.PAGE_ROWS, cursor=place.cursor, order=order

@@ -64,6 +64,12 @@ BULK = (
         icon=":material/pending_actions:",
         help="What is being done in the background: how far it is, pause, cancel, try again.",
     ),
+    Entry(
+        page="reports",
+        title="Reports",
+        icon=":material/summarize:",
+        help="PDF, Excel or CSV of any period, project or filter: to download, or by e-mail on a schedule.",
+    ),
 )
 OWN = (
     Entry(

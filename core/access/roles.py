@@ -23,6 +23,7 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "live": EVERYBODY,
     "explore": WORKING,
     "explain": EVERYBODY,
+    "reports": WORKING,
     "batch": WORKING,
     "jobs": WORKING,
     "projects": WORKING,
@@ -61,6 +62,7 @@ class Rule:
 PUBLIC = Rule(is_public=True)
 _PREDICT = Rule(scope=Scope.PREDICT)
 _READ = Rule(scope=Scope.READ)
+_REPORT = Rule(roles=WORKING, scope=Scope.READ)
 _PERSON = Rule(needs_person=True)
 _HOOKS = Rule(roles=WORKING, scope=Scope.READ)
 _KEYS = Rule(roles=WORKING, needs_person=True)
@@ -83,6 +85,14 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     (WEBSOCKET, "/ws/stream"): _PREDICT,
     ("GET", "/api/v1/predictions"): _READ,
     ("GET", "/api/v1/predictions/{prediction_id}"): _READ,
+    ("POST", "/api/v1/reports"): _REPORT,
+    ("GET", "/api/v1/report-schedules"): _REPORT,
+    ("POST", "/api/v1/report-schedules"): _REPORT,
+    ("GET", "/api/v1/report-schedules/{schedule_id}"): _REPORT,
+    ("PATCH", "/api/v1/report-schedules/{schedule_id}"): _REPORT,
+    ("DELETE", "/api/v1/report-schedules/{schedule_id}"): _REPORT,
+    ("POST", "/api/v1/report-schedules/{schedule_id}/run"): _REPORT,
+    ("GET", "/api/v1/report-schedules/{schedule_id}/runs"): _REPORT,
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
     ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(scope=Scope.DELETE),
     ("GET", "/api/v1/models"): Rule(),

@@ -17,6 +17,7 @@ from core.domain import Caller, Reader, Role, Scope, Session, User
 from core.errors import (
     ForbiddenError,
     InvalidCredentialsError,
+    UnknownUserError,
 )
 from core.identifiers import new_id
 from core.store.one_time_links import (
@@ -278,6 +279,15 @@ class Sessions(Ground):
         return self._caller(
             kept.user, scopes=ROLE_SCOPES[kept.user.role], plan=kept.user.plan, session_id=kept.session.id
         )
+
+    def caller_on_behalf(self, user_id: UUID) -> Caller | None:
+        """Who somebody would be as a caller now, for what they left to be done without them; None where they are
+        disabled, or deleted."""
+        try:
+            user = self.user(user_id)
+        except UnknownUserError:
+            return None
+        return self._caller(user, scopes=ROLE_SCOPES[user.role], plan=user.plan) if user.is_active else None
 
     def _caller(
         self,

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     cast,
     delete,
     func,
@@ -38,7 +39,7 @@ from core.domain import Emotion, Interval, Prediction, Quality, Reader, Segment,
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
 from core.store.engine import Store, try_again
 from core.store.recordings import Place, places_of
-from core.store.schema import prediction_details, predictions, probability_column, recordings
+from core.store.schema import batch_outcomes, prediction_details, predictions, probability_column, recordings
 from core.store.visibility import visible
 
 MAX_PAGE_ROWS = 1000
@@ -62,6 +63,9 @@ class PredictionFilter:
     created_before: datetime | None = None
     """Exclusive."""
     recording_id: UUID | None = None
+    project_id: UUID | None = None
+    batch_id: UUID | None = None
+    """Of recordings that were scored, or known already, in this batch."""
     recording_name: str = ""
     """Part of the name, in any case."""
 
@@ -137,6 +141,23 @@ class EmotionOverTime:
     started_at: datetime
     emotion: Emotion
     n_predictions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmotionFigures:
+    """What some predictions that have one emotion on top amount to. Sums, so that those of several emotions add up."""
+
+    emotion: Emotion
+    n_predictions: int = 0
+    n_not_sure: int = 0
+    """Of them, those that are an honest "not sure"."""
+    duration_s: float = 0.0
+    """Seconds of sound."""
+    sum_of_confidence: float = 0.0
+    sum_of_predictive_entropy_nats: float = 0.0
+    sum_of_mutual_information_nats: float = 0.0
+    sums_of_probabilities: Mapping[Emotion, float]
+    """Of each emotion, over these predictions; 0 where no model knew it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +366,43 @@ def select_created_range(store: Store, *, reader: Reader, filter: PredictionFilt
     return None if first_at is None else CreatedRange(first_at=first_at, last_at=last_at)
 
 
+def select_emotion_figures(
+    store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
+) -> list[EmotionFigures]:
+    """What the predictions of each emotion amount to, all eight in their order, those without predictions included."""
+    columns = _TABLE.c
+    sums = [
+        func.count().label("n_predictions"),
+        func.sum(case((columns.abstained, 1), else_=0)).label("n_not_sure"),
+        *(func.sum(columns[name]).label(name) for name in _SUMMED),
+        *(func.coalesce(func.sum(columns[column]), 0.0).label(column) for _, column in _PROBABILITY_COLUMNS),
+    ]
+    statement = _matching(select(columns.emotion, *sums), reader, filter).group_by(columns.emotion)
+    with store.transaction("adding predictions up") as connection:
+        rows = {Emotion(row.emotion): row for row in connection.execute(statement)}
+    return [_emotion_figures(emotion, rows.get(emotion)) for emotion in Emotion]
+
+
+def count_predictions_by_model_version(
+    store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
+) -> dict[str, int]:
+    """How many predictions each model version made, the one that made most first."""
+    statement = _matching(select(_TABLE.c.model_version, func.count()), reader, filter)
+    with store.transaction("counting predictions by model") as connection:
+        rows = connection.execute(statement.group_by(_TABLE.c.model_version)).all()
+    return {row[0]: int(row[1]) for row in sorted(rows, key=lambda row: (-row[1], row[0]))}
+
+
+def count_predictions_by_source(
+    store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
+) -> dict[Source, int]:
+    """How many predictions came by each door; those that none came by are left out."""
+    statement = _matching(select(_TABLE.c.source, func.count()), reader, filter).group_by(_TABLE.c.source)
+    with store.transaction("counting predictions by source") as connection:
+        counts = {Source(row[0]): int(row[1]) for row in connection.execute(statement)}
+    return {source: counts[source] for source in Source if source in counts}
+
+
 def select_model_versions(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> list[str]:
     """The model versions that made predictions, in alphabetical order."""
     statement = _matching(select(_TABLE.c.model_version), reader, filter).distinct().order_by(_TABLE.c.model_version)
@@ -354,6 +412,7 @@ def select_model_versions(store: Store, *, reader: Reader, filter: PredictionFil
 
 _TABLE = predictions
 
+_SUMMED = ("duration_s", "confidence", "predictive_entropy_nats", "mutual_information_nats")
 _PROBABILITY_COLUMNS = [(emotion, probability_column(emotion)) for emotion in Emotion]
 
 _POSITIONS = {emotion: position for position, emotion in enumerate(Emotion)}
@@ -397,6 +456,11 @@ def _matching(statement: _Select, reader: Reader, filter: PredictionFilter) -> _
         conditions.append(columns.created_at < filter.created_before)
     if filter.recording_id is not None:
         conditions.append(columns.recording_id == filter.recording_id)
+    if filter.project_id is not None:
+        conditions.append(columns.project_id == filter.project_id)
+    if filter.batch_id is not None:
+        answers = select(batch_outcomes.c.prediction_id).where(batch_outcomes.c.batch_id == filter.batch_id)
+        conditions.append(columns.id.in_(answers.where(batch_outcomes.c.prediction_id.is_not(None))))
     if filter.recording_name:
         named = select(recordings.c.id).where(recordings.c.name.icontains(filter.recording_name, autoescape=True))
         conditions.append(columns.recording_id.in_(named))
@@ -540,6 +604,21 @@ def _probabilities(row: Row[Any]) -> dict[Emotion, float]:
     kept = row._mapping
     found = ((emotion, kept[column]) for emotion, column in _PROBABILITY_COLUMNS)
     return {emotion: probability for emotion, probability in found if probability is not None}
+
+
+def _emotion_figures(emotion: Emotion, row: Row[Any] | None) -> EmotionFigures:
+    if row is None:
+        return EmotionFigures(emotion=emotion, sums_of_probabilities=dict.fromkeys(Emotion, 0.0))
+    return EmotionFigures(
+        emotion=emotion,
+        n_predictions=int(row.n_predictions),
+        n_not_sure=int(row.n_not_sure),
+        duration_s=row.duration_s,
+        sum_of_confidence=row.confidence,
+        sum_of_predictive_entropy_nats=row.predictive_entropy_nats,
+        sum_of_mutual_information_nats=row.mutual_information_nats,
+        sums_of_probabilities={each: float(row._mapping[column]) for each, column in _PROBABILITY_COLUMNS},
+    )
 
 
 def _uncertainty(row: Row[Any]) -> Uncertainty:

@@ -283,6 +283,43 @@ training_uses = Table(
 )
 """Which recordings a model version learned from. The row outlives the recording, without its sound or its name."""
 
+report_schedules = Table(
+    "report_schedules",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("recipients", Text, nullable=False),
+    Column("is_paused", Boolean, nullable=False),
+    Column("stopped_because", Text, nullable=False),
+    Column("counts_from", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+report_events = Table(
+    "report_events",
+    metadata,
+    Column("run_id", Uuid, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("recipient", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("schedule_id", Uuid, nullable=False),
+    Column("owner_id", Uuid, nullable=False),
+    Column("happened_at", UtcDateTime, nullable=False),
+    Column("first_due_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("is_by_hand", Boolean, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("n_predictions", Integer),
+)
+"""What became of scheduled reports, as a ledger. Its key lets each thing happen once, whichever of several processes
+does it: begin, reach somebody, fail for the third time, end."""
+
 batches = Table(
     "batches",
     metadata,

@@ -19,8 +19,8 @@ from core.store.predictions import MAX_ENTROPY_NATS, PredictionFilter, Predictio
 
 EMOTION, SOURCE, MODEL, NAME, VERDICT = "emotion", "source", "model", "name", "verdict"
 CONFIDENCE, UNCERTAINTY, FROM, UNTIL = "confidence", "uncertainty", "from", "until"
-ORDER, PREDICTION = "order", "prediction"
-FILTERS = (EMOTION, SOURCE, MODEL, NAME, VERDICT, CONFIDENCE, UNCERTAINTY, FROM, UNTIL)
+PROJECT, BATCH, ORDER, PREDICTION = "project", "batch", "order", "prediction"
+FILTERS = (EMOTION, SOURCE, MODEL, NAME, VERDICT, CONFIDENCE, UNCERTAINTY, FROM, UNTIL, PROJECT, BATCH)
 SURE, NOT_SURE = "sure", "unsure"
 MOMENT = "%Y-%m-%dT%H:%MZ"
 
@@ -53,6 +53,8 @@ def filter_of(parameters: Parameters) -> PredictionFilter:
         max_entropy_nats=highest,
         created_from=_moment(_first(parameters, FROM)),
         created_before=_moment(_first(parameters, UNTIL)),
+        project_id=_uuid(_first(parameters, PROJECT)),
+        batch_id=_uuid(_first(parameters, BATCH)),
     )
 
 
@@ -76,6 +78,8 @@ def parameters_of(chosen: PredictionFilter) -> dict[str, list[str]]:
         ),
         FROM: _say_moment(chosen.created_from),
         UNTIL: _say_moment(chosen.created_before),
+        BATCH: [] if chosen.batch_id is None else [str(chosen.batch_id)],
+        PROJECT: [] if chosen.project_id is None else [str(chosen.project_id)],
     }
     return {name: values for name, values in said.items() if values}
 
@@ -87,7 +91,11 @@ def order_of(parameters: Parameters) -> PredictionOrder:
 
 def prediction_of(parameters: Parameters) -> UUID | None:
     """Which prediction is open."""
-    digits = _first(parameters, PREDICTION).replace("-", "")
+    return _uuid(_first(parameters, PREDICTION))
+
+
+def _uuid(text: str) -> UUID | None:
+    digits = text.replace("-", "")
     return UUID(digits) if re.fullmatch("[0-9a-fA-F]{32}", digits) else None
 
 

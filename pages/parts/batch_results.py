@@ -19,8 +19,9 @@ from core.store.batches import (
     count_batch_answers_by_confidence,
     count_batch_answers_by_emotion,
 )
+from core.store.predictions import PredictionFilter
 from core.workbench import Workbench
-from pages.parts import charts, refusals, session, tables, usage_charts, words
+from pages.parts import address, charts, frame, refusals, session, tables, usage_charts, words
 from pages.parts.theme import surface
 
 REFRESH_S = 1.5
@@ -85,6 +86,8 @@ def _draw_live(workbench: Workbench, batch_id: UUID) -> None:
 def _draw(workbench: Workbench, status: BatchStatus) -> None:
     _draw_progress(workbench, status)
     if status.progress.n_scored:
+        of_batch = address.parameters_of(PredictionFilter(batch_id=status.batch.id))
+        frame.link("reports", "Report", icon=":material/summarize:", query_params=of_batch)
         _draw_charts(workbench, status.batch.id)
     if status.progress.n_done:
         _draw_tables(workbench, status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from functools import partial
@@ -18,6 +18,7 @@ from pages.parts import address, words
 ROUND = "explore_round"
 """How often the filters were changed by something else than their widgets. Part of the keys of widgets and charts: a
 widget in a closed popover would otherwise send its old value back, and a chart would keep plotly's own marks."""
+NO_PROJECTS: Mapping[UUID, str] = {}
 WIDEST_CONFIDENCE = (0, 100)
 WIDEST_UNCERTAINTY = (0.0, 2.1)
 """A little more than ln 8, which is all there can be."""
@@ -77,9 +78,15 @@ def toggle_emotion(emotion: Emotion) -> None:
     impose(emotions=tuple(each for each in chosen if each != emotion) if emotion in chosen else (*chosen, emotion))
 
 
-def draw(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) -> None:
-    """Draw the filters as `chosen` has them."""
-    _widget(
+def draw(
+    chosen: PredictionFilter,
+    model_versions: Sequence[str],
+    zone: tzinfo,
+    *,
+    project_names: Mapping[UUID, str] = NO_PROJECTS,
+) -> None:
+    """Draw the filters as `chosen` has them; `project_names` of those that the reader may see."""
+    widget(
         partial(
             st.pills,
             "Emotion",
@@ -92,7 +99,7 @@ def draw(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) 
         lambda values: {"emotions": tuple(map(Emotion, values))},
     )
     with st.container(horizontal=True, vertical_alignment="center", key="explore_filters"):
-        _widget(
+        widget(
             partial(
                 st.text_input,
                 "Name of the recording",
@@ -105,7 +112,7 @@ def draw(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) 
             chosen.recording_name,
             lambda value: {"recording_name": value.strip()},
         )
-        _widget(
+        widget(
             partial(
                 st.segmented_control,
                 "Verdict",
@@ -119,7 +126,7 @@ def draw(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) 
         )
         with st.popover("More filters", icon=":material/tune:", key="explore_more"):
             _draw_more(chosen, model_versions, zone)
-        _draw_active(chosen, zone)
+        _draw_active(chosen, zone, project_names)
 
 
 def draw_order(chosen: PredictionOrder) -> None:
@@ -140,7 +147,7 @@ def draw_order(chosen: PredictionOrder) -> None:
 
 
 def _draw_more(chosen: PredictionFilter, model_versions: Sequence[str], zone: tzinfo) -> None:
-    _widget(
+    widget(
         partial(st.slider, "Confidence (%)", *WIDEST_CONFIDENCE, help=words.CONFIDENCE_HELP),
         "explore_confidence",
         (
@@ -152,7 +159,7 @@ def _draw_more(chosen: PredictionFilter, model_versions: Sequence[str], zone: tz
             "max_confidence": ends[1] / 100 if ends[1] < WIDEST_CONFIDENCE[1] else None,
         },
     )
-    _widget(
+    widget(
         partial(st.slider, "Uncertainty (nats)", *WIDEST_UNCERTAINTY, step=0.01, help=words.UNCERTAINTY_HELP),
         "explore_uncertainty",
         (_or(chosen.min_entropy_nats, 0.0), _or(chosen.max_entropy_nats, WIDEST_UNCERTAINTY[1])),
@@ -165,13 +172,13 @@ def _draw_more(chosen: PredictionFilter, model_versions: Sequence[str], zone: tz
         ("From", "created_from", chosen.created_from),
         ("Until", "created_before", chosen.created_before),
     ):
-        _widget(
+        widget(
             partial(st.datetime_input, label, value=None, step=60),
             f"explore_{name}",
             moment.astimezone(zone).replace(tzinfo=None) if moment else None,
             lambda value, name=name: {name: value.replace(tzinfo=zone).astimezone(UTC) if value else None},
         )
-    _widget(
+    widget(
         partial(
             st.pills,
             "Came by",
@@ -184,7 +191,7 @@ def _draw_more(chosen: PredictionFilter, model_versions: Sequence[str], zone: tz
         lambda values: {"sources": tuple(map(Source, values))},
     )
     known = list(dict.fromkeys([*model_versions, *chosen.model_versions]))
-    _widget(
+    widget(
         partial(st.multiselect, "Model", known, placeholder="Any"),
         "explore_model",
         list(chosen.model_versions),
@@ -192,7 +199,7 @@ def _draw_more(chosen: PredictionFilter, model_versions: Sequence[str], zone: tz
     )
 
 
-def _draw_active(chosen: PredictionFilter, zone: tzinfo) -> None:
+def _draw_active(chosen: PredictionFilter, zone: tzinfo, project_names: Mapping[UUID, str]) -> None:
     """A button for each filter out of sight that is on, which takes it off; and one for all."""
     said = address.parameters_of(chosen)
     active: list[tuple[str, str, dict[str, object]]] = []
@@ -212,6 +219,11 @@ def _draw_active(chosen: PredictionFilter, zone: tzinfo) -> None:
         active.append(("source", ", ".join(words.SOURCE_WORDS[each] for each in chosen.sources), {"sources": ()}))
     if chosen.model_versions:
         active.append(("model", ", ".join(chosen.model_versions), {"model_versions": ()}))
+    if chosen.batch_id is not None:
+        active.append(("batch", "One batch", {"batch_id": None}))
+    if chosen.project_id is not None:
+        named = project_names.get(chosen.project_id, "one that you do not see")
+        active.append(("project", f"Project {words.plain(named)}", {"project_id": None}))
     for name, label, fields in active:
         st.button(
             label,
@@ -224,7 +236,7 @@ def _draw_active(chosen: PredictionFilter, zone: tzinfo) -> None:
         st.button("Reset", key="explore_reset", type="tertiary", icon=":material/restart_alt:", on_click=reset)
 
 
-def _widget(
+def widget(
     draw_it: Callable[..., object], key: str, value: object, fields_of: Callable[[Any], dict[str, object]]
 ) -> None:
     """Draw a widget that shows `value`; what the reader makes of it goes into the address as `fields_of` says."""

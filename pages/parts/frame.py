@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -89,7 +90,7 @@ def _renewal(*, key: str, data: dict[str, object]) -> None:
     mount(key=key, data=data, height=0)
 
 
-def link(page: str, label: str, *, icon: str, query_params: dict[str, str] | None = None) -> None:
+def link(page: str, label: str, *, icon: str, query_params: Mapping[str, str | Sequence[str]] | None = None) -> None:
     """A link to another page, for those who may open it."""
     if may_open(session.caller().user.role, page):
         st.page_link(f"{page}.py", label=label, icon=icon, query_params=query_params)

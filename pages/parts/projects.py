@@ -8,8 +8,9 @@ import streamlit as st
 
 from core.domain import Caller, Project, Purpose
 from core.privacy import FORBIDDEN, LAW, PURPOSES, consent_sentences
+from core.store.predictions import PredictionFilter
 from core.workbench import Workbench
-from pages.parts import refusals, words
+from pages.parts import address, frame, refusals, words
 
 OWN_SPACE = "Mine alone"
 NOT_TYPED = {"projects_name": "", "projects_note": "", "projects_exception": "", "projects_days": None}
@@ -50,8 +51,11 @@ def _draw_project(workbench: Workbench, caller: Caller, project: Project) -> Non
                 if (may_change or is_oneself) and st.button(label, key=f"{key}_remove_{member.id}", type="tertiary"):
                     workbench.projects.remove_member(project.id, member.id, by=caller)
                     st.rerun()
-        if may_change:
-            _draw_changes(workbench, caller, project, key)
+        with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_tools"):
+            if may_change:
+                _draw_changes(workbench, caller, project, key)
+            of_project = address.parameters_of(PredictionFilter(project_id=project.id))
+            frame.link("reports", "Report", icon=":material/summarize:", query_params=of_project)
 
 
 def _draw_changes(workbench: Workbench, caller: Caller, project: Project, key: str) -> None:
@@ -107,6 +111,11 @@ def draw_new(workbench: Workbench, caller: Caller) -> None:
                 )
                 st.session_state["projects_begun"] = True
                 st.rerun()
+
+
+def names(workbench: Workbench, caller: Caller) -> dict[UUID, str]:
+    """The names of the projects that somebody may see, by id."""
+    return {project.id: project.name for project in workbench.projects.list_for(caller.reader)}
 
 
 def choose(workbench: Workbench, caller: Caller, *, prefix: str) -> UUID | None:

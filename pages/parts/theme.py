@@ -11,33 +11,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.domain import Emotion
+from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS
 
-EMOTION_COLOURS = {
-    Emotion.NEUTRAL: "#6D6D6C",
-    Emotion.CALM: "#1A97A6",
-    Emotion.HAPPY: "#BB8303",
-    Emotion.SAD: "#3F65C2",
-    Emotion.ANGRY: "#CC2124",
-    Emotion.FEARFUL: "#8E75F9",
-    Emotion.DISGUST: "#287B41",
-    Emotion.SURPRISED: "#DF4489",
-}
+__all__ = ["DARK", "EMOTION_COLOURS", "EMOTION_SIGNS", "LIGHT", "TINT_SHARE", "Surface", "surface", "tint"]
 
 TINT_SHARE = 0.26
 """How much of an emotion's colour stays behind text of normal size, which a full colour would not leave readable."""
-
-EMOTION_SIGNS = {
-    Emotion.NEUTRAL: "●",
-    Emotion.CALM: "■",
-    Emotion.HAPPY: "▲",
-    Emotion.SAD: "▼",
-    Emotion.ANGRY: "✕",
-    Emotion.FEARFUL: "◆",
-    Emotion.DISGUST: "✚",
-    Emotion.SURPRISED: "★",
-}
-"""A mark of its own for each, beside its name, for whoever sees no colours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, tzinfo
 
 from core.domain import Emotion, JobState, Prediction, Recording, Source, Uncertainty
+from core.reports.filter_words import SOURCE_WORDS
 from core.store.predictions import PredictionOrder
 from pages.parts.theme import EMOTION_SIGNS
 
@@ -38,15 +39,6 @@ NOISE_HELP = "How far speech stands above the noise between the words, in decibe
 BANDWIDTH_HELP = "How high the recorded sound reaches. Telephones stop near 3,400 Hz; 8,000 Hz is all the model uses."
 
 OPENING_HELP = "Tick a row to open it; by keyboard, go there with the arrows and press Shift and Space."
-
-SOURCE_WORDS = {
-    Source.UPLOAD: "Upload",
-    Source.MICROPHONE: "Microphone",
-    Source.SAMPLE: "Sample",
-    Source.API: "API",
-    Source.STREAM: "Live",
-    Source.BATCH: "Batch",
-}
 
 ORDER_WORDS = {
     PredictionOrder.NEWEST: "Newest first",

@@ -60,6 +60,7 @@ def workbench(tmp_path_factory):
         plans=ROOMY_PLANS,
         sign_in_attempts_per_account=1_000_000,
         sign_in_attempts_per_address=1_000_000,
+        report_recipient_domains="*",
     )
     opened = open_workbench(made)
     yield opened
@@ -92,6 +93,10 @@ UPLOADS = {
     "/api/v1/batch-predict": {"files": [WAV]},
     "/api/v1/explain": {"file": WAV},
 }
+BODIES = {
+    ("post", "/api/v1/report-schedules"): {"title": "T", "every": "day", "recipients": ["ann@example.org"]},
+}
+"""What no drawn request is likely to hit upon: addresses, lines of cron."""
 NEED_A_SECRET = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/metrics"}
 """No drawn request holds the right one."""
 
@@ -108,6 +113,9 @@ def ids_of_ones_own(workbench, who, path: str) -> dict[str, str]:
         if "{key_id}" in path:
             made = client.post("/api/v1/keys", json={"name": "k", "scopes": ["read"]}).json()
             return {"key_id": made["api_key"]["id"]}
+        if "{schedule_id}" in path:
+            address = "/api/v1/report-schedules"
+            return {"schedule_id": client.post(address, json=BODIES["post", address]).json()["id"]}
         if "{" in path:
             made = client.post("/api/v1/predict", files={"file": ("a.wav", WAV)}).json()
             return {"prediction_id": made["id"], "recording_id": made["recording_id"]}
@@ -136,6 +144,8 @@ def test_every_answer_is_one_that_the_document_promises(who, workbench, schema, 
 
     if path in UPLOADS:
         ask(operation.Case(body=UPLOADS[path], media_type="multipart/form-data"))
+    if (method, path) in BODIES:
+        ask(operation.Case(body=BODIES[method, path], media_type="application/json"))
     for mode in GenerationMode if has_parts else [GenerationMode.POSITIVE]:
 
         @settings(

@@ -55,7 +55,12 @@ ARROWS = {
         "core.inference",
         "core.workbench",
     },
-    "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
+    "core.reports": {
+        *("core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"),
+        *("core.__version__", "core.emotion_colours", "core.evaluation", "core.identifiers", "core.mail"),
+    },
+    "core.emotion_colours": {"core.domain"},
+    "core.report_jobs": {"core"},
     "core.usage": {
         "core.domain",
         "core.errors",

@@ -21,10 +21,13 @@ from core.store.predictions import (
     count_predictions,
     count_predictions_by_confidence_and_entropy,
     count_predictions_by_emotion,
+    count_predictions_by_model_version,
+    count_predictions_by_source,
     count_predictions_over_time,
     insert_prediction,
     insert_predictions,
     select_created_range,
+    select_emotion_figures,
     select_model_versions,
     select_prediction,
     select_predictions,
@@ -95,6 +98,9 @@ def seen(store, reader: Reader, recording: Recording, prediction) -> list[bool]:
         len(count_predictions_over_time(store, bucket=TimeBucket.DAY, reader=reader)) == 1,
         select_created_range(store, reader=reader) is not None,
         select_model_versions(store, reader=reader) == [prediction.model_version],
+        sum(figures.n_predictions for figures in select_emotion_figures(store, reader=reader)) == 1,
+        count_predictions_by_model_version(store, reader=reader) == {prediction.model_version: 1},
+        count_predictions_by_source(store, reader=reader) == {prediction.source: 1},
     ]
 
 
@@ -118,7 +124,7 @@ def test_members_of_a_project_see_what_is_put_into_it_and_no_longer_when_it_is_t
         assert update_recording_project(store, recording_id=recording.id, project_id=project_id, reader=ANNA)
         moved = select_recording(store, recording_id=recording.id, reader=ANNA)
         assert moved.project_id == project_id
-        assert seen(store, MEMBER, moved, prediction) == [member_sees] * 11
+        assert seen(store, MEMBER, moved, prediction) == [member_sees] * 14
         assert all(seen(store, ANNA, moved, prediction))
         assert not any(seen(store, BORIS, moved, prediction))
 

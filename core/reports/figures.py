@@ -1,0 +1,193 @@
+"""Charts of PDF reports, drawn as vectors: text in them can be selected, and they print sharp at any size.
+
+They look as those of the pages do: a colour of its own means an emotion and stands beside its name and sign, all else
+is ink. Lengths are in points of 1/72 inch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from reportlab.graphics.shapes import Drawing, Line, Rect, String
+from reportlab.lib.colors import Color, HexColor
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
+from core.domain import Emotion
+from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS
+from core.reports.fonts import Fonts
+from core.reports.report import N_CONFIDENCE_BINS, N_ENTROPY_BINS, DayLine, EmotionLine
+from core.store.predictions import MAX_ENTROPY_NATS, ConfidenceEntropyBin
+
+INK, MUTED, LINE, PALE = HexColor("#23262E"), HexColor("#5E6470"), HexColor("#E4E1DA"), HexColor("#F6F5F2")
+SCALE = (HexColor("#E6E5E1"), HexColor("#8E95A3"), HexColor("#14171F"))
+"""From few to most; none is white. The pages begin at white, where cells of few would vanish on paper."""
+SIZE = 8.0
+"""Of all text in charts."""
+
+
+def emotion_colour(emotion: Emotion) -> Color:
+    return HexColor(EMOTION_COLOURS[emotion])
+
+
+def emotion_name(emotion: Emotion, fonts: Fonts) -> str:
+    """Sign and name, as on the pages; the name alone where the font lacks the sign."""
+    sign = EMOTION_SIGNS[emotion]
+    return f"{sign} {emotion.value}" if ord(sign) in fonts.letters else emotion.value
+
+
+def by_emotion(lines: Sequence[EmotionLine], fonts: Fonts, *, width: float) -> Drawing:
+    """A bar for each emotion's share, a whisker for its interval, and both in figures."""
+    row, left, right, foot = 16.0, 66.0, 150.0, 16.0
+    drawing = Drawing(width, row * len(lines) + foot)
+    most = max([0.1, *(line.interval.high for line in lines if line.share is not None)])
+    step = next(step for step in (0.05, 0.1, 0.2, 0.25) if most / step <= 5 or step == 0.25)
+    top = min(1.0, step * math.ceil(most / step))
+    scale = (width - left - right) / top
+    for number in range(round(top / step) + 1):
+        x = left + number * step * scale
+        drawing.add(Line(x, foot, x, foot + row * len(lines), strokeColor=LINE, strokeWidth=0.5))
+        _write(drawing, x, 4, f"{100 * number * step:.0f} %", fonts, anchor="middle", colour=MUTED)
+    for index, line in enumerate(lines):
+        y = foot + row * (len(lines) - 1 - index)
+        middle = y + row / 2
+        _write(drawing, left - 6, middle - 3, emotion_name(line.emotion, fonts), fonts, anchor="end")
+        if line.share is None:
+            continue
+        colour = emotion_colour(line.emotion)
+        drawing.add(Rect(left, y + 3, line.share * scale, row - 6, fillColor=colour, strokeColor=None))
+        low, high = left + line.interval.low * scale, left + line.interval.high * scale
+        drawing.add(Line(low, middle, high, middle, strokeColor=INK, strokeWidth=1))
+        for end in (low, high):
+            drawing.add(Line(end, middle - 3, end, middle + 3, strokeColor=INK, strokeWidth=1))
+        said = f"{line.n_predictions:,}  \u00b7  {percent(line.share)}"
+        said += f"  ({percent(line.interval.low)} to {percent(line.interval.high)})"
+        _write(drawing, width - right + 10, middle - 3, said, fonts)
+    return drawing
+
+
+def over_time(days: Sequence[DayLine], unit: str, fonts: Fonts, *, width: float) -> Drawing:
+    """A column for each day, week or month, stacked by emotion; what lies between two of them stays empty."""
+    height, left, foot, head = 140.0, 34.0, 26.0, 20.0
+    drawing = Drawing(width, height)
+    most = max((line.n_predictions for line in days), default=0)
+    step = _round_step(most)
+    top = step * max(1, math.ceil(most / step))
+    scale = (height - foot - head) / top
+    for number in range(round(top / step) + 1):
+        y = foot + number * step * scale
+        drawing.add(Line(left, y, width, y, strokeColor=LINE, strokeWidth=0.5))
+        _write(drawing, left - 5, y - 3, f"{number * step:,}", fonts, anchor="end", colour=MUTED)
+    places = [_place(line, days[0], unit) for line in days]
+    n_places = max(places, default=0) + 1
+    pitch = min(40.0, (width - left) / n_places)
+    bar = max(0.8, pitch * 0.78)
+    last_label = -math.inf
+    for place, line in zip(places, days, strict=True):
+        x, y = left + place * pitch + (pitch - bar) / 2, foot
+        for emotion in Emotion:
+            part = line.counts[emotion] * scale
+            if part:
+                drawing.add(Rect(x, y, bar, part, fillColor=emotion_colour(emotion), strokeColor=None))
+                y += part
+        said = f"{line.day:%b %Y}" if unit == "month" else f"{line.day.day} {line.day:%b}"
+        middle = max(x + bar / 2, left + stringWidth(said, fonts.regular, SIZE) / 2)
+        if middle - last_label > 46 and middle < width - 14:
+            _write(drawing, middle, foot - 11, said, fonts, anchor="middle", colour=MUTED)
+            last_label = middle
+    if days:
+        first, last = days[0].day, days[-1].day
+        years = f"{first:%Y}" if first.year == last.year else f"{first:%Y} to {last:%Y}"
+        _write(drawing, width, 2, f"by {unit}, {years}", fonts, anchor="end", colour=MUTED)
+    _legend(drawing, left, height - 10, [e for e in Emotion if any(line.counts[e] for line in days)], fonts)
+    return drawing
+
+
+def by_doubt(bins: Sequence[ConfidenceEntropyBin], fonts: Fonts, *, width: float) -> Drawing:
+    """How many predictions have which confidence and uncertainty; the darker a cell, the more."""
+    height, left, foot, head = 190.0, 40.0, 30.0, 16.0
+    drawing = Drawing(width, height)
+    plot_width, plot_height = min(width - left - 110, 340.0), height - foot - head
+    most = max((each.n_predictions for each in bins), default=1)
+    cell_width, cell_height = plot_width / N_CONFIDENCE_BINS, plot_height / N_ENTROPY_BINS
+    for each in bins:
+        drawing.add(
+            Rect(
+                left + each.confidence.low * plot_width,
+                foot + each.entropy_nats.low / MAX_ENTROPY_NATS * plot_height,
+                cell_width,
+                cell_height,
+                fillColor=_shade(each.n_predictions, most),
+                strokeColor=None,
+            )
+        )
+    drawing.add(Rect(left, foot, plot_width, plot_height, fillColor=None, strokeColor=LINE, strokeWidth=0.5))
+    for tenths in range(0, 11, 2):
+        x = left + tenths / 10 * plot_width
+        drawing.add(Line(x, foot, x, foot - 3, strokeColor=MUTED, strokeWidth=0.5))
+        _write(drawing, x, foot - 12, f"{10 * tenths} %", fonts, anchor="middle", colour=MUTED)
+    for nats in (0.0, 0.5, 1.0, 1.5, 2.0):
+        y = foot + nats / MAX_ENTROPY_NATS * plot_height
+        drawing.add(Line(left, y, left - 3, y, strokeColor=MUTED, strokeWidth=0.5))
+        _write(drawing, left - 6, y - 3, f"{nats:.1f}", fonts, anchor="end", colour=MUTED)
+    _write(drawing, left + plot_width / 2, 4, "Confidence", fonts, anchor="middle", colour=MUTED)
+    _write(drawing, left, height - 8, "Uncertainty (nats)", fonts, colour=MUTED)
+    _write(drawing, left + plot_width + 10, foot + 30, "Predictions in a cell", fonts, colour=MUTED)
+    for step in range(20):
+        shade = _shade(1 + round(step / 19 * (most - 1)), most)
+        drawing.add(Rect(left + plot_width + 10 + step * 4, foot + 15, 4, 9, fillColor=shade, strokeColor=None))
+    _write(drawing, left + plot_width + 10, foot + 3, "1", fonts, colour=MUTED)
+    _write(drawing, left + plot_width + 90, foot + 3, f"{most:,}", fonts, anchor="end", colour=MUTED)
+    return drawing
+
+
+def percent(share: float) -> str:
+    """`7.3 %`, on one line; never 0 or 100 of what is not.
+
+    >>> [percent(share).replace("\\u00a0", " ") for share in (0.0731, 0.0001, 0.9999, 1.0)]
+    ['7.3 %', 'under 0.1 %', 'over 99.9 %', '100 %']
+    """
+    if 0 < share < 0.0005:
+        return "under\u00a00.1\u00a0%"
+    if 0.9995 <= share < 1:
+        return "over\u00a099.9\u00a0%"
+    return f"{100 * share:.0f}\u00a0%" if share in (0.0, 1.0) else f"{100 * share:.1f}\u00a0%"
+
+
+def _place(line: DayLine, first: DayLine, unit: str) -> int:
+    """How many days, weeks or months after the first."""
+    if unit == "month":
+        return (line.day.year - first.day.year) * 12 + line.day.month - first.day.month
+    return (line.day - first.day).days // (7 if unit == "week" else 1)
+
+
+def _round_step(most: int) -> int:
+    """A step of 1, 2 or 5 times a power of ten, of which about four reach `most`.
+
+    >>> [_round_step(most) for most in (0, 3, 8, 37, 4_100)]
+    [1, 1, 2, 10, 2000]
+    """
+    wanted = max(1.0, most / 4)
+    power = 10 ** math.floor(math.log10(wanted))
+    return int(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted * 0.999))
+
+
+def _shade(n: int, most: int) -> Color:
+    """By the logarithm, as one full cell would leave all others white."""
+    share = 1.0 if most <= 1 else math.log(n) / math.log(most)
+    low, high, at = (SCALE[0], SCALE[1], share * 2) if share < 0.5 else (SCALE[1], SCALE[2], share * 2 - 1)
+    return Color(*(a + (b - a) * at for a, b in zip(low.rgb(), high.rgb(), strict=True)))
+
+
+def _legend(drawing: Drawing, x: float, y: float, emotions: Sequence[Emotion], fonts: Fonts) -> None:
+    for emotion in emotions:
+        said = emotion_name(emotion, fonts)
+        drawing.add(Rect(x, y, 7, 7, fillColor=emotion_colour(emotion), strokeColor=None))
+        _write(drawing, x + 10, y, said, fonts)
+        x += 10 + stringWidth(said, fonts.regular, SIZE) + 10
+
+
+def _write(
+    drawing: Drawing, x: float, y: float, text: str, fonts: Fonts, *, anchor: str = "start", colour: Color = INK
+) -> None:
+    drawing.add(String(x, y, text, fontName=fonts.regular, fontSize=SIZE, fillColor=colour, textAnchor=anchor))
