@@ -75,6 +75,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/predictions"): _READ,
     ("GET", "/api/v1/predictions/{prediction_id}"): _READ,
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
+    ("GET", "/api/v1/recordings/{recording_id}/overview"): _READ,
     ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(roles=WORKING, scope=Scope.DELETE),
     ("GET", "/api/v1/models"): Rule(),
     ("GET", "/api/v1/projects"): Rule(),
