@@ -17,7 +17,7 @@ from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, Surface
 ADDRESS = "/api/v1/labelling/{project_id}"
 
 _FOLDER = Path(__file__).parent
-_SCRIPTS = ("segments.js", "server.js", "outbox.js", "sound.js", "picture.js", "labeller.js")
+_SCRIPTS = ("segments.js", "server.js", "outbox.js", "sound.js", "picture.js", "board.js", "hands.js", "labeller.js")
 """One after the other they are one module: Streamlit takes a single text."""
 _labeller = st.components.v2.component(
     "telepathy_labeller",

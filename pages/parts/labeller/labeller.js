@@ -3,33 +3,8 @@
 
 const AHEAD = 3; // clips loaded beyond the one on screen: about a breath's worth for the fastest hand
 const BEHIND = 3; // clips whose sound is kept for going back
-const NUDGE_S = 0.5;
 const LOOK_AGAIN_MS = 4000;
 const labellers = new WeakMap();
-
-const KEYS = [
-  ["1 to 9", "choose the label; that saves it and opens the next clip"],
-  ["Shift + 1 to 9", "note a second choice first"],
-  ["0", "can't tell"],
-  ["B", "bad audio"],
-  ["Q W E", "weak, medium, strong"],
-  ["N", "write a note"],
-  ["Space", "play or pause"],
-  ["L", "play over and over"],
-  ["J K", "half a second back, ahead"],
-  [", .", "slower, faster"],
-  ["A", "play each clip as it opens"],
-  ["[ ]", "mark from here, to here; what is marked is played"],
-  ["Esc", "forget the mark"],
-  ["← →", "previous clip, next clip"],
-  ["U", "undo the last, saved or not"],
-  ["S", "skip"],
-  ["G", "draw segments, or no longer"],
-  ["↑ ↓", "previous segment, next segment"],
-  ["X M Del", "split here, merge with the next, remove a segment"],
-  ["Enter", "save the segments"],
-  ["?", "this list"],
-];
 
 export default function (component) {
   const { parentElement, data } = component;
@@ -45,11 +20,10 @@ function identityOf(data) { return `${data.address} ${data.user}`; }
 class Labeller {
   constructor(root, data) {
     this.identity = identityOf(data);
-    this.root = root.querySelector(".labeller");
-    this.find = (selector) => this.root.querySelector(selector);
-    this.all = (selector) => [...this.root.querySelectorAll(selector)];
+    this.board = new Board(root.querySelector(".labeller"), this);
+    this.hands = new Hands(this.board, this);
     this.server = new Server(data.address);
-    this.picture = new Picture(this.find("canvas"));
+    this.picture = new Picture(this.board.find("canvas"));
     this.items = [];
     this.index = -1;
     this.done = [];
@@ -61,9 +35,10 @@ class Labeller {
     this.outbox = new Outbox(this.identity, {
       send: (action) => this.server.send(action),
       onSent: (action, answer) => this.onSent(action, answer),
-      onChange: () => this.tellSaved(),
+      onChange: () => this.board.tellSaved(),
     });
-    this.listen();
+    for (const action of this.outbox.actions) if (action.kind !== "undo") this.add(action.shown, action);
+    this.hands.listen();
     this.drawing = requestAnimationFrame(this.draw = this.draw.bind(this));
     this.begin();
   }
@@ -73,12 +48,12 @@ class Labeller {
     this.data = data;
     if (this.look === look) return;
     this.look = look;
-    const style = getComputedStyle(this.root);
+    const style = getComputedStyle(this.board.root);
     this.colours = { ...data.look, font: style.fontFamily };
-    this.fillLabels();
-    this.fillHelp();
+    this.board.fillLabels();
+    this.board.fillHelp();
     if (this.item?.seen) this.picture.show(this.item.seen, this.colours);
-    this.tellItem();
+    this.board.tellItem();
   }
 
   async begin() {
@@ -105,26 +80,39 @@ class Labeller {
       if (!this.outbox.waiting) this.progress = answer.progress;
       if (isFirst) for (const clip of answer.recent) this.add(clip);
       for (const clip of answer.clips) this.add(clip);
-      this.notice("");
+      this.board.notice("");
       if (!this.item) this.open(this.firstOpen(0));
     } catch (error) {
-      if (!this.hasQueue) this.notice(this.sentence(error));
+      if (!this.hasQueue) this.board.notice(this.board.sentence(error));
       const wait = Math.max(LOOK_AGAIN_MS, error.retryAfterMs || 0);
       this.again = setTimeout(() => { this.again = null; this.refill(); }, wait);
     }
     this.isAsking = false;
     this.load();
-    this.tellSaved();
+    this.board.tellSaved();
   }
 
-  add(clip) {
+  /* A clip the server offers, or one that `action`, which has not been sent yet, closed before the page was loaded. */
+  add(clip, action) {
     const known = this.items.find((item) => item.clip.id === clip.id);
-    const waits = this.outbox.actions.some((action) => action.clip === clip.id && action.kind !== "undo");
-    if (known || waits) return;
-    const item = { clip, segments: [], selected: -1, draft: {}, state: clip.rating ? "rated" : "open", rating: clip.rating };
-    if (clip.rating?.segments) item.segments = clip.rating.segments;
-    if (item.state === "rated") this.done.push(item);
+    if (known && known.state === "skipped" && !this.outbox.has(known.action)) this.offerAgain(known);
+    if (known) return;
+    const rating = action ? action.rating : clip.rating;
+    const state = action?.kind === "skip" ? "skipped" : rating ? "rated" : "open";
+    const { second, intensity, note } = rating || {};
+    const item = { clip, rating, state, segments: rating?.segments || [], selected: -1, draft: { second, intensity, note } };
+    if (action) item.action = action.id;
+    if (state !== "open") this.done.push(item);
     this.items.push(item);
+  }
+
+  /* What was skipped comes back last. */
+  offerAgain(item) {
+    const shown = this.item;
+    item.state = "open";
+    this.done = this.done.filter((one) => one !== item);
+    this.items = [...this.items.filter((one) => one !== item), item];
+    this.index = this.items.indexOf(shown);
   }
 
   firstOpen(from) {
@@ -156,7 +144,7 @@ class Labeller {
       item.loading = null;
       if (item.sound) item.sound.close();
       item.sound = null;
-      if (item === this.item) this.tellItem();
+      if (item === this.item) this.board.tellItem();
       if (!error.status || TRY_AGAIN.has(error.status)) {
         setTimeout(() => { if (!this.isLeft) this.load(); }, Math.max(LOOK_AGAIN_MS, error.retryAfterMs || 0));
       }
@@ -178,50 +166,53 @@ class Labeller {
 
   /* ---- on screen ---- */
 
+  labelOf(name) { return this.data.labels.find((label) => label.name === name); }
+
   open(index) {
     if (this.item?.sound) this.item.sound.pause();
     this.index = index;
     this.marking = null;
     if (!this.item) { this.finish(); return; }
-    this.set("state", this.item.sound ? "ready" : "loading");
-    this.tellItem();
+    this.board.set("state", this.item.sound ? "ready" : "loading");
+    this.board.tellItem();
     if (this.item.sound) this.present();
     this.load();
   }
 
   present() {
     const { item } = this;
-    this.set("state", "ready");
+    this.board.set("state", "ready");
     this.picture.show(item.seen, this.colours);
     item.sound.rate = this.rate;
     item.sound.isLooping = this.isLooping;
     item.sound.mark(item.marked || null);
-    this.tellItem();
+    this.board.tellItem();
     if (this.plays && item.state === "open") {
       item.sound.seek(item.clip.start_s);
-      item.sound.play().then((plays) => { if (!plays && item === this.item) this.tellPlay(true); });
+      item.sound.play().then((plays) => { if (!plays && item === this.item) this.board.tellPlay(true); });
     }
+    item.openedAt = performance.now();
     this.measure();
   }
 
   /* How long the clip took to appear, from the key that closed the one before: for the benchmark and the curious. */
   measure() {
-    if (!this.pressedAt) return;
-    const start = this.pressedAt;
-    this.pressedAt = 0;
+    if (!this.closedAt) return;
+    const start = this.closedAt;
+    this.closedAt = 0;
     requestAnimationFrame(() => setTimeout(() => {
       const { duration } = performance.measure("telepathy-next-clip", { start, end: performance.now() });
-      this.root.dataset.nextClipMs = duration.toFixed(1);
+      this.board.root.dataset.nextClipMs = duration.toFixed(1);
     }));
   }
 
   finish() {
-    this.set("state", this.hasQueue ? "done" : "loading");
+    this.board.set("state", this.hasQueue ? "done" : "loading");
     if (!this.hasQueue) return;
-    this.pressedAt = 0;
-    this.tellItem();
+    this.closedAt = 0;
+    this.board.tellItem();
     const n = this.progress.n_done;
-    this.find(".done p").textContent = n
+    this.board.find(".done p").textContent = n
       ? `Nothing is left for you here. You labelled ${n.toLocaleString("en")} ${n === 1 ? "clip" : "clips"}.`
       : "No clip of this project waits for you. They appear here once somebody assigns some.";
   }
@@ -229,7 +220,7 @@ class Labeller {
   draw() {
     this.drawing = requestAnimationFrame(this.draw);
     const { item } = this;
-    if (!item || !item.sound || this.root.dataset.state !== "ready") return;
+    if (!item || !item.sound || this.board.state !== "ready") return;
     item.sound.tick();
     this.picture.draw({
       at: item.sound.at,
@@ -240,9 +231,9 @@ class Labeller {
       nameOf: (one, index) => `${index + 1} ${one.label || "no label yet"}`,
     });
     const { start_s: start, end_s: end } = item.clip;
-    const seek = this.find(".seek input");
+    const seek = this.board.find(".seek input");
     if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * (item.sound.at - start)) / (end - start));
-    this.tellPlay();
+    this.board.tellPlay();
   }
 
   /* ---- rating ---- */
@@ -253,7 +244,7 @@ class Labeller {
     if (isSecond || this.isSecondNext) {
       this.isSecondNext = false;
       if (this.data.asks.second) item.draft.second = item.draft.second === label.name ? null : label.name;
-      this.tellItem();
+      this.board.tellItem();
     } else if (this.isCutting && item.segments[item.selected]) {
       item.segments = relabel(item.segments, item.selected, label.name);
       this.select(Math.min(item.selected + 1, item.segments.length - 1));
@@ -268,20 +259,27 @@ class Labeller {
     const { item } = this;
     if (!this.isCutting || !item || !item.segments.length) return;
     const bare = item.segments.findIndex((one) => !one.label);
-    if (bare >= 0) { this.select(bare); this.notice(`Segment ${bare + 1} has no label yet.`); return; }
+    if (bare >= 0) { this.select(bare); this.board.notice(`Segment ${bare + 1} has no label yet.`); return; }
     this.rateWith({ segments: item.segments });
   }
 
   rateWith(given) {
     const { item } = this;
-    if (!item || this.root.dataset.state !== "ready") return;
+    if (!item || this.board.state !== "ready") return;
     if (item.state === "rated") this.takeBack(item);
     const { second, intensity, note } = item.draft;
     const rating = { ...given, second: second === given.label ? null : second || null, intensity: intensity ?? null, note: note || "" };
-    const spent = Math.max(0, (performance.now() - (item.openedAt || performance.now())) / 1000);
+    const spent_s = round((performance.now() - item.openedAt) / 1000);
     item.rating = rating;
     item.action = newId();
-    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating, spent_s: round(spent) });
+    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating, spent_s });
+  }
+
+  setIntensity(value) {
+    const { item } = this;
+    if (!item || !this.data.asks.intensity) return;
+    item.draft.intensity = item.draft.intensity === value ? null : value;
+    this.board.tellItem();
   }
 
   skip() {
@@ -295,14 +293,15 @@ class Labeller {
     item.state = state;
     this.done.push(item);
     if (state === "rated" && this.progress) this.progress.n_done += 1;
-    this.notice("");
-    this.outbox.add(action);
+    this.board.notice("");
+    this.closedAt = this.askedAt;
+    this.outbox.add({ ...action, shown: item.clip });
     this.open(this.firstOpen(this.index + 1));
   }
 
   undo() {
     const item = this.done[this.done.length - 1];
-    if (!item) { this.notice("There is nothing to undo."); return; }
+    if (!item) { this.board.notice("There is nothing to undo."); return; }
     this.takeBack(item);
     this.open(this.items.indexOf(item));
   }
@@ -320,13 +319,13 @@ class Labeller {
   onSent(action, answer) {
     if (!answer) return;
     const item = this.items.find((one) => one.clip.id === action.clip);
-    if (item && answer.guess) item.guess = answer.guess;
+    if (item && answer.guess) item.clip.guess = answer.guess;
     if (answer.progress && !this.outbox.waiting) this.progress = answer.progress;
     this.load();
   }
 
   step(by) {
-    const at = this.root.dataset.state === "done" ? this.items.length : this.index;
+    const at = this.board.state === "done" ? this.items.length : this.index;
     const index = at + by;
     if (index >= 0 && index < this.items.length) this.open(index);
     else if (by > 0 && this.item && this.item.state !== "open") this.open(this.firstOpen(0));
@@ -345,7 +344,7 @@ class Labeller {
 
   changeRate(by) {
     this.rate = RATES[Math.min(Math.max(RATES.indexOf(this.rate) + by, 0), RATES.length - 1)];
-    this.find(".rate").textContent = `${this.rate}×`;
+    this.board.find(".rate").textContent = `${this.rate}×`;
     if (this.item?.sound) this.item.sound.rate = this.rate;
   }
 
@@ -358,7 +357,7 @@ class Labeller {
       remember("segments", (this.isCutting = !this.isCutting));
       this.setMark(null);
     }
-    this.tellItem();
+    this.board.tellItem();
   }
 
   /* ---- marks and segments ---- */
@@ -400,7 +399,7 @@ class Labeller {
     item.selected = index;
     const one = item.segments[index];
     this.setMark(one ? { start: one.start, end: one.end } : null);
-    this.tellItem();
+    this.board.tellItem();
   }
 
   cut(segments, index) {
@@ -417,7 +416,7 @@ class Labeller {
     const at = item.sound.at;
     const index = item.segments.findIndex((one) => one.start < at && at < one.end);
     if (index >= 0) this.cut(split(item.segments, index, round(at)), index);
-    this.tellItem();
+    this.board.tellItem();
   }
 
   mergeWithNext() { if (this.isCutting && this.item) this.cut(merge(this.item.segments, this.item.selected), this.item.selected); }
@@ -428,334 +427,14 @@ class Labeller {
     }
   }
 
-  /* ---- what is told ---- */
-
-  set(name, value) { this.root.dataset[name] = value; }
-
-  notice(text) {
-    const notice = this.find(".notice");
-    notice.hidden = !text;
-    notice.firstElementChild.textContent = text;
-  }
-
-  sentence(error) {
-    if (error.status === SIGNED_OUT) return "You are signed out. Sign in again in another tab; what you rated is kept here until then.";
-    return error.detail || "The server cannot be reached. This page tries again by itself.";
-  }
-
-  tellItem() {
-    const { item } = this;
-    const isDone = this.root.dataset.state === "done";
-    this.find(".work").hidden = isDone || (!item && this.hasQueue);
-    this.find(".done").hidden = !isDone;
-    this.find(".name").textContent = isDone ? "" : item ? item.clip.name : "";
-    this.find(".waiting").hidden = isDone || Boolean(item?.sound);
-    this.find(".waiting").textContent = item?.error ? `This clip cannot be loaded. ${this.sentence(item.error)}` : "Loading the clip";
-    this.press(".loop", this.isLooping);
-    this.press(".autoplay", this.plays);
-    this.press(".parts", this.isCutting);
-    this.find(".cutting").hidden = !this.isCutting;
-    this.tellProgress();
-    this.find(".previous").disabled = item ? this.index === 0 : !this.items.length;
-    this.find(".next").disabled = !item || (item.state === "open" && this.index === this.items.length - 1);
-    this.find(".skip").disabled = item?.state !== "open";
-    if (!item) return;
-    item.openedAt ||= item.sound ? performance.now() : 0;
-    this.tellSegments(item);
-    const { rating, draft } = item;
-    for (const button of this.all("[data-label]")) {
-      button.classList.toggle("chosen", rating?.label === button.dataset.label);
-      button.classList.toggle("secondly", (rating ? rating.second : draft.second) === button.dataset.label);
-      button.classList.toggle("guessed", item.clip.guess?.label === button.dataset.label);
-      button.setAttribute("aria-pressed", rating?.label === button.dataset.label);
-    }
-    for (const button of this.all("[data-flag]")) button.setAttribute("aria-pressed", rating?.flag === button.dataset.flag);
-    for (const button of this.all("[data-intensity]")) {
-      button.setAttribute("aria-pressed", String((rating ? rating.intensity : draft.intensity) ?? "") === button.dataset.intensity);
-    }
-    const second = this.find(".second");
-    this.press(".second", Boolean(this.isSecondNext));
-    const chosen = rating ? rating.second : draft.second;
-    second.textContent = this.isSecondNext ? "Choose the second" : chosen ? `Second choice: ${chosen}` : "Second choice";
-    const note = this.find(".note input");
-    note.value = (rating ? rating.note : draft.note) || "";
-    const guess = this.find(".guess"), told = item.clip.guess;
-    guess.hidden = !told;
-    if (told) guess.textContent = `The model hears ${told.label}, ${percent(told.confidence)} sure.`;
-  }
-
-  tellSegments(item) {
-    const list = this.find(".cutting ol");
-    list.replaceChildren(...item.segments.map((one, index) => {
-      const entry = document.createElement("li"), button = document.createElement("button");
-      button.type = "button";
-      button.className = "segment";
-      button.setAttribute("aria-pressed", index === item.selected);
-      const sign = document.createElement("span");
-      sign.setAttribute("aria-hidden", "true");
-      sign.textContent = this.labelOf(one.label)?.sign || "○";
-      sign.style.color = this.labelOf(one.label)?.colour || "inherit";
-      button.append(sign, ` ${one.label || "no label yet"}, ${one.start.toFixed(2)} to ${one.end.toFixed(2)} s`);
-      button.onclick = () => this.select(index);
-      entry.append(button);
-      return entry;
-    }));
-    this.find(".tip").textContent = item.segments.length
-      ? "Choose a segment and give it a label. Save them when each has one."
-      : "Drag across the picture, or play and press “Begin here” and “End here”.";
-    this.find(".submit").disabled = !item.segments.length;
-    this.find(".merge").disabled = item.selected < 0 || item.selected >= item.segments.length - 1;
-    this.find(".remove").disabled = !item.segments[item.selected];
-  }
-
-  tellProgress() {
-    if (!this.progress) return;
-    const { n_done: n, n_total: total } = this.progress;
-    const bar = this.find(".progress");
-    bar.setAttribute("aria-valuemax", total);
-    bar.setAttribute("aria-valuenow", Math.min(n, total));
-    bar.firstElementChild.style.width = total ? `${Math.min(100, (100 * n) / total)}%` : "0";
-    this.find(".count").textContent = `${n.toLocaleString("en")} of ${total.toLocaleString("en")} done`;
-  }
-
-  tellSaved() {
-    const { outbox } = this;
-    const saved = this.find(".saved");
-    const n = outbox.waiting;
-    this.set("waiting", n);
-    this.set("saved", n ? "waiting" : "all");
-    let text = n ? "Saving" : this.hasQueue ? "Everything is saved" : "";
-    if (n && outbox.trouble) {
-      const how = `${n} ${n === 1 ? "answer waits" : "answers wait"} in this browser`;
-      text = outbox.trouble.status === SIGNED_OUT ? `You are signed out. ${how}: sign in again.` : `Not connected. ${how} and will be sent.`;
-      if (!outbox.isKept) text += " Do not close this tab: the browser keeps nothing.";
-    }
-    if (saved.textContent !== text) saved.textContent = text;
-    if (outbox.refused.length) {
-      const [{ detail }] = outbox.refused.slice(-1);
-      this.notice(`${outbox.refused.length === 1 ? "An answer was" : `${outbox.refused.length} answers were`} not taken. ${detail}`);
-    }
-    this.tellProgress();
-  }
-
-  tellPlay(isBlocked) {
-    const play = this.find(".play"), plays = Boolean(this.item?.sound?.isPlaying);
-    if (plays) this.isBlocked = false;
-    if (isBlocked) this.isBlocked = true;
-    const text = plays ? "Pause" : "Play";
-    if (play.textContent !== text) play.textContent = text;
-    play.classList.toggle("asked", Boolean(this.isBlocked));
-  }
-
-  press(selector, isPressed) { this.find(selector).setAttribute("aria-pressed", isPressed); }
-
-  /* ---- labels and help ---- */
-
-  labelOf(name) { return this.data.labels.find((label) => label.name === name); }
-
-  fillLabels() {
-    const { labels, asks } = this.data;
-    this.find(".labels").replaceChildren(...labels.map((label, index) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.label = label.name;
-      if (index < 9) button.setAttribute("aria-keyshortcuts", index + 1);
-      button.innerHTML = `<kbd aria-hidden="true"></kbd><span class="sign" aria-hidden="true"></span><span class="word"></span>`;
-      const [key, sign, word] = button.children;
-      key.textContent = index < 9 ? index + 1 : "";
-      sign.textContent = label.sign;
-      sign.style.color = label.colour;
-      word.textContent = label.name;
-      button.onclick = (event) => this.at(event, () => this.choose(label, event.shiftKey));
-      return button;
-    }));
-    const flags = [["cannot_tell", "0", "Can't tell"], ["bad_audio", "B", "Bad audio"]];
-    this.find(".flags").replaceChildren(...flags.map(([name, key, words]) => {
-      const button = this.small(key, words);
-      button.dataset.flag = name;
-      button.onclick = (event) => this.at(event, () => this.flag(name));
-      return button;
-    }));
-    const intensity = this.find(".intensity");
-    intensity.hidden = !asks.intensity;
-    const levels = [["Q", "Weak"], ["W", "Medium"], ["E", "Strong"]];
-    intensity.replaceChildren(intensity.firstElementChild, ...levels.map(([key, words], index) => {
-      const button = this.small(key, words);
-      button.dataset.intensity = index + 1;
-      button.onclick = () => this.setIntensity(index + 1);
-      return button;
-    }));
-    this.find(".second").hidden = !asks.second;
-    this.find(".note").hidden = !asks.note;
-  }
-
-  small(key, words) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "small";
-    button.setAttribute("aria-keyshortcuts", key);
-    const kbd = document.createElement("kbd");
-    kbd.setAttribute("aria-hidden", "true");
-    kbd.textContent = key;
-    button.append(kbd, words);
-    return button;
-  }
-
-  setIntensity(value) {
-    const { item } = this;
-    if (!item || !this.data.asks.intensity) return;
-    item.draft.intensity = item.draft.intensity === value ? null : value;
-    this.tellItem();
-  }
-
-  fillHelp() {
-    this.find(".help dl").replaceChildren(...KEYS.flatMap(([keys, words]) => {
-      const term = document.createElement("dt"), says = document.createElement("dd");
-      term.replaceChildren(...keys.split(" ").map((part) => {
-        const isKey = !["to", "+"].includes(part);
-        const one = document.createElement(isKey ? "kbd" : "span");
-        one.textContent = part;
-        return one;
-      }));
-      says.textContent = words;
-      return [term, says];
-    }));
-  }
-
-  /* ---- hands ---- */
-
-  at(event, act) {
-    this.pressedAt = event.timeStamp;
-    act();
-  }
-
-  listen() {
-    const on = (selector, act) => { this.find(selector).onclick = (event) => this.at(event, act); };
-    on(".play", () => this.toggleSound());
-    on(".loop", () => this.toggle("loop"));
-    on(".slower", () => this.changeRate(-1));
-    on(".faster", () => this.changeRate(1));
-    on(".autoplay", () => this.toggle("autoplay"));
-    on(".parts", () => this.toggle("segments"));
-    on(".begin", () => this.beginStretch());
-    on(".finish", () => this.endStretch());
-    on(".split", () => this.splitHere());
-    on(".merge", () => this.mergeWithNext());
-    on(".remove", () => this.removeSegment());
-    on(".submit", () => this.saveSegments());
-    on(".previous", () => this.step(-1));
-    on(".next", () => this.step(1));
-    on(".undo", () => this.undo());
-    on(".skip", () => this.skip());
-    on(".second", () => { this.isSecondNext = !this.isSecondNext; this.tellItem(); });
-    on(".help-open", () => this.find(".help").showModal());
-    on(".help-close", () => this.find(".help").close());
-    on(".dismiss", () => { this.outbox.refused = []; this.notice(""); });
-    this.find(".use-keys").checked = this.usesKeys;
-    this.find(".use-keys").onchange = ({ target }) => remember("keys", (this.usesKeys = target.checked));
-    this.find(".note input").oninput = ({ target }) => { if (this.item) this.item.draft.note = target.value; };
-    this.find(".note input").onkeydown = (event) => { if (event.key === "Enter" || event.key === "Escape") this.root.focus(); };
-    this.find(".seek input").oninput = ({ target }) => {
-      const { clip } = this.item;
-      this.item.sound?.seek(clip.start_s + (target.value / 1000) * (clip.end_s - clip.start_s));
-    };
-    this.listenToPointer();
-    this.hear = (event) => this.onKey(event);
-    document.addEventListener("keydown", this.hear);
-    const observer = new ResizeObserver(() => { this.picture.drawnFor = ""; });
-    observer.observe(this.find("canvas"));
-    this.observer = observer;
-  }
-
-  listenToPointer() {
-    const canvas = this.find("canvas");
-    const TAP_PX = 6;
-    let began = null;
-    canvas.onpointerdown = (event) => {
-      if (!this.item?.sound || event.button) return;
-      began = { x: event.offsetX, at: this.picture.secondsAt(event.offsetX) };
-      canvas.setPointerCapture(event.pointerId);
-    };
-    canvas.onpointermove = (event) => {
-      if (!began || Math.abs(event.offsetX - began.x) < TAP_PX) return;
-      const at = this.picture.secondsAt(event.offsetX);
-      this.marking = { start: Math.min(began.at, at), end: Math.max(began.at, at) };
-    };
-    canvas.onpointerup = (event) => {
-      if (!began) return;
-      const at = this.picture.secondsAt(event.offsetX);
-      const isTap = Math.abs(event.offsetX - began.x) < TAP_PX;
-      if (isTap) this.tap(at);
-      else this.setStretch(began.at, at);
-      began = this.marking = null;
-    };
-    canvas.onpointercancel = () => { began = this.marking = null; };
-  }
-
-  tap(at) {
-    const { item } = this;
-    const index = this.isCutting ? item.segments.findIndex((one) => one.start <= at && at < one.end) : -1;
-    if (index >= 0 && index !== item.selected) this.select(index);
-    else if (!this.isCutting && item.marked && (at < item.marked.start || at > item.marked.end)) this.setMark(null);
-    item.sound.seek(at);
-  }
-
-  onKey(event) {
-    if (!this.usesKeys && event.key !== "?") return;
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const target = event.composedPath()[0];
-    if (this.find(".help").open || isTyping(target)) return;
-    const act = this.actOf(event, target);
-    if (!act) return;
-    event.preventDefault();
-    this.at(event, act);
-  }
-
-  actOf(event, target) {
-    const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
-    if (digit === "0" && !event.shiftKey) return event.repeat ? null : () => this.flag("cannot_tell");
-    if (digit && digit !== "0") return event.repeat ? null : () => this.choose(this.data.labels[digit - 1], event.shiftKey);
-    const isOnButton = target instanceof Element && target.closest("button, a, summary, [role=option]");
-    const segments = this.isCutting ? this.item?.segments.length : 0;
-    const held = { ArrowRight: () => this.step(1), ArrowLeft: () => this.step(-1), j: () => this.nudge(-NUDGE_S), k: () => this.nudge(NUDGE_S) };
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (held[key]) return held[key];
-    if (event.repeat) return null;
-    const once = {
-      b: () => this.flag("bad_audio"),
-      q: () => this.setIntensity(1), w: () => this.setIntensity(2), e: () => this.setIntensity(3),
-      n: this.data.asks.note && (() => this.find(".note input").focus()),
-      " ": !isOnButton && (() => this.toggleSound()),
-      l: () => this.toggle("loop"), a: () => this.toggle("autoplay"), g: () => this.toggle("segments"),
-      ",": () => this.changeRate(-1), ".": () => this.changeRate(1),
-      "[": () => this.beginStretch(), "]": () => this.endStretch(),
-      Escape: this.item?.marked && (() => { this.item.selected = -1; this.setMark(null); this.tellItem(); }),
-      u: () => this.undo(), s: () => this.skip(),
-      x: this.isCutting && (() => this.splitHere()),
-      m: segments && (() => this.mergeWithNext()),
-      Delete: segments && (() => this.removeSegment()), Backspace: segments && (() => this.removeSegment()),
-      ArrowDown: segments && (() => this.select(Math.min(this.item.selected + 1, segments - 1))),
-      ArrowUp: segments && (() => this.select(Math.max(this.item.selected - 1, 0))),
-      Enter: segments && !isOnButton && (() => this.saveSegments()),
-      "?": () => this.find(".help").showModal(),
-    };
-    return once[key] || null;
-  }
-
   leave() {
     this.isLeft = true;
     cancelAnimationFrame(this.drawing);
     clearTimeout(this.again);
-    document.removeEventListener("keydown", this.hear);
-    this.observer.disconnect();
+    this.hands.leave();
     this.outbox.close();
     for (const item of this.items) item.sound?.close();
   }
-}
-
-function isTyping(target) {
-  if (!(target instanceof HTMLElement)) return false;
-  return target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox], [type=button])");
 }
 
 function remembered(name, otherwise) {
@@ -776,9 +455,3 @@ function newId() {
 }
 
 function round(seconds) { return Math.round(seconds * 1000) / 1000; }
-
-function percent(share) {
-  if (share > 0 && share < 0.005) return "under 1 %";
-  if (share >= 0.995 && share < 1) return "over 99 %";
-  return `${Math.round(100 * share)} %`;
-}

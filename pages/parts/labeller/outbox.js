@@ -36,6 +36,8 @@ class Outbox {
 
   get waiting() { return this.actions.length; }
 
+  has(id) { return this.actions.some((action) => action.id === id); }
+
   add(action) {
     this.actions.push(action);
     this.write();
@@ -57,7 +59,7 @@ class Outbox {
     clearTimeout(this.timer);
     if (this.isSending || this.isClosed) return;
     this.isSending = true;
-    while (this.actions.length && !this.isClosed) {
+    while (this.actions.length) {
       const action = this.actions[0];
       try {
         const answer = await this.send(action);
@@ -73,6 +75,7 @@ class Outbox {
           continue;
         }
         this.trouble = error;
+        if (this.isClosed) break; // they stay in the browser until the page is opened again
         const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.failures++);
         this.timer = setTimeout(() => this.flush(), Math.max(wait * (0.75 + Math.random() / 2), error.retryAfterMs || 0));
         break;

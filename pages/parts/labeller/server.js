@@ -14,7 +14,7 @@ class Server {
 
   soundOf(clip) { return withBase(`${recordingOf(clip)}/audio`); }
 
-  send({ id, kind, clip, ...given }) {
+  send({ id, kind, clip, shown, ...given }) {
     const path = { rate: "ratings", skip: "skips", undo: "undo" }[kind];
     return this.ask(`${this.address}/${path}`, { id, assignment_id: clip, ...given });
   }
