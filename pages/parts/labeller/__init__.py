@@ -5,7 +5,7 @@ It asks the API by itself, with the session's cookie, so that no run of the page
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -19,26 +19,28 @@ ADDRESS = "/api/v1/labelling/{project_id}"
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("segments.js", "server.js", "outbox.js", "sound.js", "picture.js", "board.js", "hands.js", "labeller.js")
 """One after the other they are one module: Streamlit takes a single text."""
-_labeller = st.components.v2.component(
-    "telepathy_labeller",
-    html=(_FOLDER / "labeller.html").read_text(encoding="utf-8"),
-    css=(_FOLDER / "labeller.css").read_text(encoding="utf-8"),
-    js="\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS),
-)
+MARKUP = (_FOLDER / "labeller.html").read_text(encoding="utf-8")
+STYLE = (_FOLDER / "labeller.css").read_text(encoding="utf-8")
+SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+_labeller = st.components.v2.component("telepathy_labeller", html=MARKUP, css=STYLE, js=SCRIPT)
 
 
-def annotate(
+def annotate(task: Mapping[str, object], *, key: str) -> None:
+    """Have the reader label the clips of `task`, which `task_of` makes."""
+    _labeller(key=key, data=task)
+
+
+def task_of(
     *,
     project_id: UUID,
     user_id: UUID,
     labels: Sequence[str],
-    asks_second: bool,
-    asks_intensity: bool,
-    asks_note: bool,
     surface: Surface,
-    key: str,
-) -> None:
-    """Have the reader label the clips of one project.
+    asks_second: bool = True,
+    asks_intensity: bool = True,
+    asks_note: bool = True,
+) -> dict[str, object]:
+    """What the widget has to know.
 
     Parameters
     ----------
@@ -47,23 +49,20 @@ def annotate(
     labels
         In the order of their keys, 1 to 9.
     """
-    _labeller(
-        key=key,
-        data={
-            "address": ADDRESS.format(project_id=project_id),
-            "user": str(user_id),
-            "labels": [label_look(name, surface) for name in labels],
-            "asks": {"second": asks_second, "intensity": asks_intensity, "note": asks_note},
-            "look": {
-                "scale": list(surface.scale),
-                "ink": surface.text,
-                "paper": surface.background,
-                "raised": surface.raised,
-                "muted": surface.muted,
-                "bar": surface.bar,
-            },
+    return {
+        "address": ADDRESS.format(project_id=project_id),
+        "user": str(user_id),
+        "labels": [label_look(name, surface) for name in labels],
+        "asks": {"second": asks_second, "intensity": asks_intensity, "note": asks_note},
+        "look": {
+            "scale": list(surface.scale),
+            "ink": surface.text,
+            "paper": surface.background,
+            "raised": surface.raised,
+            "muted": surface.muted,
+            "bar": surface.bar,
         },
-    )
+    }
 
 
 def label_look(name: str, surface: Surface) -> dict[str, str]:
