@@ -48,7 +48,7 @@ class Server:
     """What the widget asks, answered from memory."""
 
     clips: list[dict[str, object]] = field(default_factory=lambda: [clip_of(number) for number in range(9)])
-    sent: list[tuple[str, dict]] = field(default_factory=list)
+    sent: list[tuple[str, str, dict]] = field(default_factory=list)
     refusals: list[tuple[int, str]] = field(default_factory=list)
     """Status and detail of the next answers to what is sent."""
     is_reachable: bool = True
@@ -79,27 +79,25 @@ class Server:
         elif path.endswith("/overview"):
             route.fulfill(json=self.picture)
         else:
-            self.take(route, path.rsplit("/", 1)[-1], json.loads(route.request.post_data or "{}"))
+            *_, clip, kind = path.split("/")
+            self.take(route, clip, kind, json.loads(route.request.post_data or "{}"))
 
-    def take(self, route: Route, kind: str, body: dict) -> None:
+    def take(self, route: Route, clip: str, kind: str, body: dict) -> None:
         if self.refusals:
             status, detail = self.refusals.pop(0)
             route.fulfill(status=status, json={"detail": detail})
             return
-        self.sent.append((kind, body))
+        self.sent.append((clip, kind, body))
         if kind == "undo":
-            self.closed.pop(body["assignment_id"], None)
+            self.closed.pop(clip, None)
         else:
-            self.closed[body["assignment_id"]] = body
+            self.closed[clip] = body
         route.fulfill(json={"progress": self.progress})
 
     @property
     def said(self) -> list[tuple[str, object]]:
         """Clip and label of what was sent, or what else became of it."""
-        return [
-            (body["assignment_id"], body["rating"].get("label") if "rating" in body else kind)
-            for kind, body in self.sent
-        ]
+        return [(clip, body["label"] if "label" in body else kind) for clip, kind, body in self.sent]
 
 
 def shell() -> str:
@@ -160,14 +158,14 @@ def test_a_key_saves_the_label_with_what_was_noted_and_opens_the_next_clip(open_
     assert server.said == [
         ("clip-0", "happy"),
         ("clip-1", "angry"),
-        ("clip-2", None),
-        ("clip-3", None),
-        ("clip-4", "skips"),
+        ("clip-2", "rating"),
+        ("clip-3", "rating"),
+        ("clip-4", "skip"),
     ]
-    ratings = [body["rating"] for kind, body in server.sent if kind == "ratings"]
-    assert (ratings[1]["second"], ratings[1]["intensity"]) == ("sad", 2)
-    assert [each.get("flag") for each in ratings] == [None, None, "cannot_tell", "bad_audio"]
-    assert all(body["spent_s"] >= 0 for kind, body in server.sent if kind == "ratings")
+    ratings = [body for _, kind, body in server.sent if kind == "rating"]
+    assert (ratings[1]["second_label"], ratings[1]["intensity"]) == ("sad", 2)
+    assert (ratings[2]["cannot_tell"], ratings[3]["is_bad_audio"]) == (True, True)
+    assert all(each["spent_s"] >= 0 for each in ratings)
     assert page.locator(".name").inner_text() == "clip 5.wav"
     assert page.locator(".count").inner_text() == "5 of 9 done"
 
@@ -179,9 +177,7 @@ def test_a_note_is_typed_without_its_letters_counting_as_keys(open_widget, serve
     page.keyboard.press("Enter")
     press(page, "4")
     wait_for(page, "saved", "all")
-    assert [(body["rating"]["label"], body["rating"]["note"]) for _, body in server.sent] == [
-        ("sad", "sounds 3 days tired")
-    ]
+    assert [(body["label"], body["note"]) for _, _, body in server.sent] == [("sad", "sounds 3 days tired")]
 
 
 def test_undo_opens_the_last_clip_again_saved_or_not(open_widget, server):
@@ -238,8 +234,9 @@ def test_segments_are_drawn_split_merged_and_labelled(open_widget, server):
     assert [text.split(",")[0].split()[-1] for text in said] == ["happy", "angry", "sad"]
     press(page, "ArrowUp", "m", "Enter")
     wait_for(page, "saved", "all")
-    [(_, body)] = server.sent
-    segments = body["rating"]["segments"]
+    [(_, kind, body)] = server.sent
+    segments = body["segments"]
+    assert kind == "segments"
     assert [each["label"] for each in segments] == ["happy", "angry"]
     times = [edge for each in segments for edge in (each["start"], each["end"])]
     assert times == pytest.approx([0.2, 0.8, 1.0, 1.8], abs=0.02)

@@ -14,6 +14,7 @@ import streamlit as st
 from core.domain import Emotion
 from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, Surface
 
+EVERYTHING = ("second", "intensity", "cannot_tell", "is_bad_audio", "note")
 ADDRESS = "/api/v1/labelling/{project_id}"
 
 _FOLDER = Path(__file__).parent
@@ -36,9 +37,7 @@ def task_of(
     user_id: UUID,
     labels: Sequence[str],
     surface: Surface,
-    asks_second: bool = True,
-    asks_intensity: bool = True,
-    asks_note: bool = True,
+    asks: Sequence[str] = EVERYTHING,
 ) -> dict[str, object]:
     """What the widget has to know.
 
@@ -48,12 +47,14 @@ def task_of(
         What was rated and could not be sent yet is kept in the browser under this name, so that nobody sends another's.
     labels
         In the order of their keys, 1 to 9.
+    asks
+        Which of `EVERYTHING` is asked besides the label.
     """
     return {
         "address": ADDRESS.format(project_id=project_id),
         "user": str(user_id),
         "labels": [label_look(name, surface) for name in labels],
-        "asks": {"second": asks_second, "intensity": asks_intensity, "note": asks_note},
+        "asks": {name: name in asks for name in EVERYTHING},
         "look": {
             "scale": list(surface.scale),
             "ink": surface.text,

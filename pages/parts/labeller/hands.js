@@ -134,7 +134,7 @@ class Hands {
     if (held[key]) return held[key];
     if (event.repeat) return null;
     const once = {
-      b: () => this.of.flag("bad_audio"),
+      b: () => this.of.flag("is_bad_audio"),
       q: () => this.of.setIntensity(1), w: () => this.of.setIntensity(2), e: () => this.of.setIntensity(3),
       n: this.of.data.asks.note && (() => this.board.find(".note input").focus()),
       " ": !isOnButton && (() => this.of.toggleSound()),

@@ -99,8 +99,9 @@ class Labeller {
     if (known) return;
     const rating = action ? action.rating : clip.rating;
     const state = action?.kind === "skip" ? "skipped" : rating ? "rated" : "open";
-    const { second, intensity, note } = rating || {};
-    const item = { clip, rating, state, segments: rating?.segments || [], selected: -1, draft: { second, intensity, note } };
+    const { second_label, intensity, note } = rating || {};
+    const draft = { second_label, intensity, note };
+    const item = { clip, rating, state, segments: rating?.segments || [], selected: -1, draft };
     if (action) item.action = action.id;
     if (state !== "open") this.done.push(item);
     this.items.push(item);
@@ -243,7 +244,8 @@ class Labeller {
     if (!item || !label) return;
     if (isSecond || this.isSecondNext) {
       this.isSecondNext = false;
-      if (this.data.asks.second) item.draft.second = item.draft.second === label.name ? null : label.name;
+      const { draft } = item;
+      if (this.data.asks.second) draft.second_label = draft.second_label === label.name ? null : label.name;
       this.board.tellItem();
     } else if (this.isCutting && item.segments[item.selected]) {
       item.segments = relabel(item.segments, item.selected, label.name);
@@ -253,7 +255,9 @@ class Labeller {
     }
   }
 
-  flag(name) { if (!this.isCutting || !this.item?.segments.length) this.rateWith({ flag: name }); }
+  flag(name) {
+    if (this.data.asks[name] && (!this.isCutting || !this.item?.segments.length)) this.rateWith({ [name]: true });
+  }
 
   saveSegments() {
     const { item } = this;
@@ -267,12 +271,17 @@ class Labeller {
     const { item } = this;
     if (!item || this.board.state !== "ready") return;
     if (item.state === "rated") this.takeBack(item);
-    const { second, intensity, note } = item.draft;
-    const rating = { ...given, second: second === given.label ? null : second || null, intensity: intensity ?? null, note: note || "" };
-    const spent_s = round((performance.now() - item.openedAt) / 1000);
+    const { second_label: second, intensity, note } = item.draft;
+    const rating = {
+      ...given,
+      second_label: second === given.label ? null : second || null,
+      intensity: intensity ?? null,
+      note: note || "",
+      spent_s: round((performance.now() - item.openedAt) / 1000),
+    };
     item.rating = rating;
     item.action = newId();
-    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating, spent_s });
+    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating });
   }
 
   setIntensity(value) {

@@ -14,9 +14,9 @@ class Server {
 
   soundOf(clip) { return withBase(`${recordingOf(clip)}/audio`); }
 
-  send({ id, kind, clip, shown, ...given }) {
-    const path = { rate: "ratings", skip: "skips", undo: "undo" }[kind];
-    return this.ask(`${this.address}/${path}`, { id, assignment_id: clip, ...given });
+  send({ id, kind, clip, rating }) {
+    const kinds = { rate: rating?.segments ? "segments" : "rating", skip: "skip", undo: "undo" };
+    return this.ask(`${this.address}/assignments/${clip}/${kinds[kind]}`, { id, ...rating });
   }
 
   async ask(path, body) {
