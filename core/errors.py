@@ -50,6 +50,13 @@ TelepathyError
     ConsentNeededError             nobody has agreed yet that voices are recorded
     PurposeRefusedError            the law forbids this purpose, and no exception is recorded
     SecretError                    something encrypted cannot be read
+  JobError                       a job cannot be done, found or changed
+    JobsNotRunningError            this process runs no jobs
+    UnknownJobError                no such job
+    JobStateError                  not while it is in this state
+  LabellingError                 something about labelling cannot be done
+    NotLabelledError               nobody has set up how this project is labelled
+    UnknownAssignmentError         no such clip among an annotator's
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
     WebhookError                   the address of a webhook did not take a message
@@ -617,6 +624,42 @@ class SecretError(AccessError):
         )
 
 
+class JobError(TelepathyError):
+    """A job cannot be done, found or changed."""
+
+    code = "job"
+
+
+class JobsNotRunningError(JobError):
+    """Nothing runs jobs in this process, or it is about to end."""
+
+    code = "jobs_not_running"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing works on jobs here at the moment. Try again once the process has started.")
+
+
+class UnknownJobError(JobError):
+    """There is no job by this id that the caller may see."""
+
+    code = "unknown_job"
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"There is no job {job_id}. It may be somebody else's, or long done.")
+        self.job_id = job_id
+
+
+class JobStateError(JobError):
+    """What was asked for does not go with the state that a job is in."""
+
+    code = "job_state"
+
+    def __init__(self, state: str, action: str) -> None:
+        super().__init__(f"This job is {state}: there is nothing to {action}.")
+        self.state = state
+        self.action = action
+
+
 class DeliveryError(TelepathyError):
     """A message did not get to where it was sent."""
 
@@ -649,3 +692,30 @@ class WebhookError(DeliveryError):
             f"The webhook at {host} did not take the message: {reason}. Check its address, and that it answers 2xx.",
             is_final=is_final,
         )
+
+
+class LabellingError(TelepathyError):
+    """Something about labelling cannot be done."""
+
+    code = "labelling"
+
+
+class NotLabelledError(LabellingError):
+    """Nobody has set up how this project is labelled."""
+
+    code = "not_labelled"
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"Nobody has set up yet how the project {project!r} is labelled. Its owner does that on the Labelling page."
+        )
+
+
+class UnknownAssignmentError(LabellingError):
+    """No such assignment of this annotator."""
+
+    code = "unknown_assignment"
+
+    def __init__(self, assignment_id: UUID) -> None:
+        super().__init__(f"There is no clip {assignment_id} among yours. Its recording may have been deleted.")
+        self.assignment_id = assignment_id

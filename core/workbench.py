@@ -47,6 +47,8 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.jobs.jobs import Jobs
+from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
 from core.retention import RetentionClock
@@ -114,8 +116,6 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
-        self.corrected_answers: Callable[[], Sequence[bool]] = tuple
-        """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
         self.mailer = Mailer.open(settings)
@@ -132,6 +132,8 @@ class Workbench:
         """Evaluated from `alerts.start()` on, which the process calls."""
         self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))
         self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
+        self.jobs = Jobs(self, settings)
+        """Work in the background, from `jobs.start()` on, which the process calls."""
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -140,6 +142,9 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
+        self.labelling = Labelling(self)
+        self.corrected_answers: Callable[[], Sequence[bool]] = self.labelling.corrected_answers
+        """Whether each answer that somebody checked was right, newest first."""
         self._retention = RetentionClock(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
@@ -485,6 +490,7 @@ class Workbench:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
         self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
         with self._changed:
