@@ -35,9 +35,7 @@ def clip_of(number: int) -> dict[str, object]:
         "id": f"clip-{number}",
         "recording_id": "voice",
         "name": f"clip {number}.wav",
-        "start_s": 0,
-        "end_s": SECONDS,
-        "recording_duration_s": SECONDS,
+        "duration_s": SECONDS,
         "guess": None,
         "rating": None,
     }
@@ -79,8 +77,8 @@ class Server:
         elif path.endswith("/overview"):
             route.fulfill(json=self.picture)
         else:
-            *_, clip, kind = path.split("/")
-            self.take(route, clip, kind, json.loads(route.request.post_data or "{}"))
+            body = json.loads(route.request.post_data or "{}")
+            self.take(route, body["assignment_id"], path.rsplit("/", 1)[-1], body)
 
     def take(self, route: Route, clip: str, kind: str, body: dict) -> None:
         if self.refusals:
@@ -97,7 +95,7 @@ class Server:
     @property
     def said(self) -> list[tuple[str, object]]:
         """Clip and label of what was sent, or what else became of it."""
-        return [(clip, body["label"] if "label" in body else kind) for clip, kind, body in self.sent]
+        return [(clip, body.get("label") or body.get("flag") or kind) for clip, kind, body in self.sent]
 
 
 def shell() -> str:
@@ -158,13 +156,12 @@ def test_a_key_saves_the_label_with_what_was_noted_and_opens_the_next_clip(open_
     assert server.said == [
         ("clip-0", "happy"),
         ("clip-1", "angry"),
-        ("clip-2", "rating"),
-        ("clip-3", "rating"),
-        ("clip-4", "skip"),
+        ("clip-2", "cannot_tell"),
+        ("clip-3", "bad_audio"),
+        ("clip-4", "skips"),
     ]
-    ratings = [body for _, kind, body in server.sent if kind == "rating"]
-    assert (ratings[1]["second_label"], ratings[1]["intensity"]) == ("sad", 2)
-    assert (ratings[2]["cannot_tell"], ratings[3]["is_bad_audio"]) == (True, True)
+    ratings = [body for _, kind, body in server.sent if kind == "ratings"]
+    assert (ratings[1]["second"], ratings[1]["intensity"]) == ("sad", 2)
     assert all(each["spent_s"] >= 0 for each in ratings)
     assert page.locator(".name").inner_text() == "clip 5.wav"
     assert page.locator(".count").inner_text() == "5 of 9 done"
@@ -234,11 +231,10 @@ def test_segments_are_drawn_split_merged_and_labelled(open_widget, server):
     assert [text.split(",")[0].split()[-1] for text in said] == ["happy", "angry", "sad"]
     press(page, "ArrowUp", "m", "Enter")
     wait_for(page, "saved", "all")
-    [(_, kind, body)] = server.sent
+    [(_, _, body)] = server.sent
     segments = body["segments"]
-    assert kind == "segments"
     assert [each["label"] for each in segments] == ["happy", "angry"]
-    times = [edge for each in segments for edge in (each["start"], each["end"])]
+    times = [edge for each in segments for edge in (each["start_s"], each["end_s"])]
     assert times == pytest.approx([0.2, 0.8, 1.0, 1.8], abs=0.02)
 
 

@@ -14,7 +14,7 @@ import streamlit as st
 from core.domain import Emotion
 from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, Surface
 
-EVERYTHING = ("second", "intensity", "cannot_tell", "is_bad_audio", "note")
+EVERYTHING = ("second", "intensity", "note")
 ADDRESS = "/api/v1/labelling/{project_id}"
 
 _FOLDER = Path(__file__).parent

@@ -46,17 +46,17 @@ class Board {
     const { rating, draft } = item;
     for (const button of this.all("[data-label]")) {
       button.classList.toggle("chosen", rating?.label === button.dataset.label);
-      button.classList.toggle("secondly", draft.second_label === button.dataset.label);
+      button.classList.toggle("secondly", draft.second === button.dataset.label);
       button.classList.toggle("guessed", item.clip.guess?.label === button.dataset.label);
       button.setAttribute("aria-pressed", rating?.label === button.dataset.label);
     }
-    for (const button of this.all("[data-flag]")) button.setAttribute("aria-pressed", Boolean(rating?.[button.dataset.flag]));
+    for (const button of this.all("[data-flag]")) button.setAttribute("aria-pressed", rating?.flag === button.dataset.flag);
     for (const button of this.all("[data-intensity]")) {
       button.setAttribute("aria-pressed", String(draft.intensity ?? "") === button.dataset.intensity);
     }
     const second = this.find(".second");
     this.press(".second", Boolean(this.of.isSecondNext));
-    const chosen = draft.second_label;
+    const chosen = draft.second;
     second.textContent = this.of.isSecondNext ? "Choose the second" : chosen ? `Second choice: ${chosen}` : "Second choice";
     const note = this.find(".note input");
     note.value = draft.note || "";
@@ -146,7 +146,7 @@ class Board {
       button.onclick = (event) => this.of.hands.at(event, () => this.of.choose(label, event.shiftKey));
       return button;
     }));
-    const flags = [["cannot_tell", "0", "Can't tell"], ["is_bad_audio", "B", "Bad audio"]].filter(([name]) => asks[name]);
+    const flags = [["cannot_tell", "0", "Can't tell"], ["bad_audio", "B", "Bad audio"]];
     this.find(".flags").replaceChildren(...flags.map(([name, key, words]) => {
       const button = this.small(key, words);
       button.dataset.flag = name;

@@ -67,7 +67,7 @@ class Hands {
     this.board.find(".note input").onkeydown = (event) => { if (event.key === "Enter" || event.key === "Escape") this.board.root.focus(); };
     this.board.find(".seek input").oninput = ({ target }) => {
       const { clip } = this.of.item;
-      this.of.item.sound?.seek(clip.start_s + (target.value / 1000) * (clip.end_s - clip.start_s));
+      this.of.item.sound?.seek((target.value / 1000) * clip.duration_s);
     };
     this.board.root.addEventListener("click", (event) => { // or Space would press again what was clicked last
       if (event.detail && !isTyping(event.target) && !this.board.find(".help").open) this.board.root.focus({ preventScroll: true });
@@ -134,7 +134,7 @@ class Hands {
     if (held[key]) return held[key];
     if (event.repeat) return null;
     const once = {
-      b: () => this.of.flag("is_bad_audio"),
+      b: () => this.of.flag("bad_audio"),
       q: () => this.of.setIntensity(1), w: () => this.of.setIntensity(2), e: () => this.of.setIntensity(3),
       n: this.of.data.asks.note && (() => this.board.find(".note input").focus()),
       " ": !isOnButton && (() => this.of.toggleSound()),

@@ -99,9 +99,9 @@ class Labeller {
     if (known) return;
     const rating = action ? action.rating : clip.rating;
     const state = action?.kind === "skip" ? "skipped" : rating ? "rated" : "open";
-    const { second_label, intensity, note } = rating || {};
-    const draft = { second_label, intensity, note };
-    const item = { clip, rating, state, segments: rating?.segments || [], selected: -1, draft };
+    const { second, intensity, note } = rating || {};
+    const draft = { second, intensity, note };
+    const item = { clip, rating, state, segments: (rating?.segments || []).map(drawn), selected: -1, draft };
     if (action) item.action = action.id;
     if (state !== "open") this.done.push(item);
     this.items.push(item);
@@ -155,9 +155,7 @@ class Labeller {
 
   async fetchNow(item) {
     const { clip } = item;
-    const sound = new Sound({
-      address: this.server.soundOf(clip), start: clip.start_s, end: clip.end_s, whole: clip.recording_duration_s,
-    });
+    const sound = new Sound(this.server.soundOf(clip), clip.duration_s);
     const [seen] = await Promise.all([item.seen || this.server.overview(clip), sound.ready]);
     item.seen = seen;
     item.sound = sound;
@@ -189,7 +187,7 @@ class Labeller {
     item.sound.mark(item.marked || null);
     this.board.tellItem();
     if (this.plays && item.state === "open") {
-      item.sound.seek(item.clip.start_s);
+      item.sound.seek(0);
       item.sound.play().then((plays) => { if (!plays && item === this.item) this.board.tellPlay(true); });
     }
     item.openedAt = performance.now();
@@ -231,9 +229,8 @@ class Labeller {
       colourOf: (name) => this.labelOf(name)?.colour || this.colours.muted,
       nameOf: (one, index) => `${index + 1} ${one.label || "no label yet"}`,
     });
-    const { start_s: start, end_s: end } = item.clip;
     const seek = this.board.find(".seek input");
-    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * (item.sound.at - start)) / (end - start));
+    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * item.sound.at) / item.clip.duration_s);
     this.board.tellPlay();
   }
 
@@ -245,7 +242,7 @@ class Labeller {
     if (isSecond || this.isSecondNext) {
       this.isSecondNext = false;
       const { draft } = item;
-      if (this.data.asks.second) draft.second_label = draft.second_label === label.name ? null : label.name;
+      if (this.data.asks.second) draft.second = draft.second === label.name ? null : label.name;
       this.board.tellItem();
     } else if (this.isCutting && item.segments[item.selected]) {
       item.segments = relabel(item.segments, item.selected, label.name);
@@ -255,26 +252,24 @@ class Labeller {
     }
   }
 
-  flag(name) {
-    if (this.data.asks[name] && (!this.isCutting || !this.item?.segments.length)) this.rateWith({ [name]: true });
-  }
+  flag(flag) { if (!this.isCutting || !this.item?.segments.length) this.rateWith({ flag }); }
 
   saveSegments() {
     const { item } = this;
     if (!this.isCutting || !item || !item.segments.length) return;
     const bare = item.segments.findIndex((one) => !one.label);
     if (bare >= 0) { this.select(bare); this.board.notice(`Segment ${bare + 1} has no label yet.`); return; }
-    this.rateWith({ segments: item.segments });
+    this.rateWith({ segments: item.segments.map(told) });
   }
 
   rateWith(given) {
     const { item } = this;
     if (!item || this.board.state !== "ready") return;
     if (item.state === "rated") this.takeBack(item);
-    const { second_label: second, intensity, note } = item.draft;
+    const { second, intensity, note } = item.draft;
     const rating = {
       ...given,
-      second_label: second === given.label ? null : second || null,
+      second: second === given.label ? null : second || null,
       intensity: intensity ?? null,
       note: note || "",
       spent_s: round((performance.now() - item.openedAt) / 1000),
@@ -381,24 +376,24 @@ class Labeller {
   /* A stretch was drawn, or its end named: something to listen to, or a segment. */
   setStretch(start, end) {
     const { item } = this;
-    const drawn = { start: round(Math.min(start, end)), end: round(Math.max(start, end)), label: null };
-    if (!item || !isLongEnough(drawn)) return;
-    if (!this.isCutting) { this.setMark(drawn); return; }
-    item.segments = paint(item.segments, drawn);
-    this.select(item.segments.indexOf(drawn));
+    const stretch = { start: round(Math.min(start, end)), end: round(Math.max(start, end)), label: null };
+    if (!item || !isLongEnough(stretch)) return;
+    if (!this.isCutting) { this.setMark(stretch); return; }
+    item.segments = paint(item.segments, stretch);
+    this.select(item.segments.indexOf(stretch));
   }
 
   beginStretch() {
     if (!this.item?.sound) return;
     this.beganAt = this.item.sound.at;
-    if (!this.isCutting) this.setStretch(this.beganAt, this.item.clip.end_s);
+    if (!this.isCutting) this.setStretch(this.beganAt, this.item.clip.duration_s);
   }
 
   endStretch() {
     const { item } = this;
     if (!item?.sound) return;
     const last = item.segments[item.segments.length - 1];
-    const start = this.beganAt ?? (this.isCutting && last ? last.end : item.clip.start_s);
+    const start = this.beganAt ?? (this.isCutting && last ? last.end : 0);
     this.beganAt = null;
     this.setStretch(start, item.sound.at);
   }
@@ -421,7 +416,7 @@ class Labeller {
   splitHere() {
     const { item } = this;
     if (!this.isCutting || !item?.sound) return;
-    if (!item.segments.length) item.segments = [{ start: item.clip.start_s, end: item.clip.end_s, label: null }];
+    if (!item.segments.length) item.segments = [{ start: 0, end: item.clip.duration_s, label: null }];
     const at = item.sound.at;
     const index = item.segments.findIndex((one) => one.start < at && at < one.end);
     if (index >= 0) this.cut(split(item.segments, index, round(at)), index);

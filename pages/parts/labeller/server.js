@@ -1,5 +1,7 @@
 /* The routes that annotating asks. Errors carry what the server said of them: {status, detail, retryAfterMs}. */
 
+const COLUMNS = 600;
+
 class Server {
   constructor(address) { this.address = address; }
 
@@ -7,16 +9,14 @@ class Server {
   queue(n) { return this.ask(`${this.address}/queue?n=${n}`); }
 
   async overview(clip) {
-    const columns = 600;
-    const stretch = `start_s=${clip.start_s}&end_s=${clip.end_s}`;
-    return unpacked(await this.ask(`${recordingOf(clip)}/overview?columns=${columns}&${stretch}`));
+    return unpacked(await this.ask(`${recordingOf(clip)}/overview?columns=${COLUMNS}`));
   }
 
   soundOf(clip) { return withBase(`${recordingOf(clip)}/audio`); }
 
   send({ id, kind, clip, rating }) {
-    const kinds = { rate: rating?.segments ? "segments" : "rating", skip: "skip", undo: "undo" };
-    return this.ask(`${this.address}/assignments/${clip}/${kinds[kind]}`, { id, ...rating });
+    const path = { rate: "ratings", skip: "skips", undo: "undo" }[kind];
+    return this.ask(`${this.address}/${path}`, { id, assignment_id: clip, ...rating });
   }
 
   async ask(path, body) {

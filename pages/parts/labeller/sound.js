@@ -1,24 +1,23 @@
-/* One clip's sound: a stretch of a recording, played whole, from a place, or a marked part of it, once or over and over. */
+/* One recording's sound, played whole, from a place, or a marked part of it, once or over and over. */
 
 const RATES = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2];
 const LARGEST_BLOB_S = 600; // longer recordings are fetched by the player, in parts, as it needs them
 
 class Sound {
-  constructor({ address, start, end, whole }) {
+  constructor(address, duration) {
     this.audio = new Audio();
     this.audio.preload = "auto";
-    this.start = start;
-    this.end = end;
+    this.duration = duration;
     this.stretch = null;
     this.isLooping = false;
     this.isReady = false;
-    this.ready = this.load(address, whole);
+    this.ready = this.load(address);
     this.audio.addEventListener("ended", () => this.reachEnd());
   }
 
   /* Resolves once it can be played without the network; rejects when this browser cannot play it. */
-  async load(address, whole) {
-    if (whole <= LARGEST_BLOB_S) {
+  async load(address) {
+    if (this.duration <= LARGEST_BLOB_S) {
       const answer = await fetch(address, { credentials: "same-origin" });
       if (!answer.ok) throw await problemOf(answer);
       this.url = URL.createObjectURL(await answer.blob());
@@ -29,11 +28,10 @@ class Sound {
       this.audio.src = this.url || address;
       this.audio.load();
     });
-    this.audio.currentTime = this.start;
     this.isReady = true;
   }
 
-  get bounds() { return this.stretch || { start: this.start, end: this.end }; }
+  get bounds() { return this.stretch || { start: 0, end: this.duration }; }
 
   get at() { return this.audio.currentTime; }
 
@@ -48,7 +46,7 @@ class Sound {
 
   pause() { this.audio.pause(); }
 
-  seek(at) { this.audio.currentTime = Math.min(Math.max(at, this.start), this.end); }
+  seek(at) { this.audio.currentTime = Math.min(Math.max(at, 0), this.duration); }
 
   mark(stretch) {
     this.stretch = stretch;
