@@ -19,12 +19,17 @@ WORKING = frozenset({Role.ANALYST, Role.ANNOTATOR, Role.ADMIN})
 LABELLERS = WORKING
 """Who may be an annotator of a project."""
 ADMINS = frozenset({Role.ADMIN})
+REVIEWING = frozenset({Role.ANALYST, Role.ADMIN})
+"""Who sets up how projects are labelled, and decides where annotators disagree."""
 
 PAGES: Mapping[str, frozenset[Role]] = {
     "analyse": EVERYBODY,
     "live": EVERYBODY,
     "explore": WORKING,
     "explain": EVERYBODY,
+    "annotate": LABELLERS,
+    "review": REVIEWING,
+    "labelling": REVIEWING,
     "projects": WORKING,
     "usage": EVERYBODY,
     "account": EVERYBODY,

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 
 from core.domain import QueueKind, Rating, RatingFlag
+from core.labelling.consensus import Method
+from core.labelling.labelling import ReviewClip
+from pages.parts.people_names import Names
 from pages.parts.words import clock, percent
 
 QUEUE_WORDS: Mapping[QueueKind, str] = {
@@ -19,16 +22,22 @@ QUEUE_HELP: Mapping[QueueKind, str] = {
     QueueKind.UNCERTAIN: "The model's parts disagree about these most: what it could learn from.",
     QueueKind.LIKELY_WRONG: "The model's own confidence in its answer is the lowest.",
     QueueKind.DISAGREEMENT: "People who rated them gave different labels. Needs two ratings a clip or more.",
-    QueueKind.DIVERSE: "Each as different as can be from those before it, so that nothing kind is missed.",
+    QueueKind.DIVERSE: "Each as different as can be from those before it, so that no kind is missed.",
     QueueKind.RANDOM: "A fair sample. Keep some of it: only on these can accuracy be measured.",
 }
 ALPHA_HELP = (
-    "Krippendorff's alpha, for labels without an order. 1: all agree; 0: no better than if labels were drawn by chance. "
-    "From 0.80 on labels can be relied upon; between 0.67 and 0.80 conclusions are tentative (Krippendorff 2004). "
+    "Krippendorff's alpha, for labels without an order. 1: all agree; 0: no better than labels drawn by chance. "
+    "From 0.80 on labels can be relied upon; from 0.67 to 0.80 conclusions are tentative (Krippendorff 2004). "
     "The interval holds 95 % of what other clips of the same kind would give."
 )
 PERCENT_HELP = "Of all pairs of ratings of the same clip, how many are equal. Chance alone gives some of it."
 KAPPA_HELP = "Cohen's kappa of each two annotators, on the clips both rated: agreement beyond chance, at most 1."
+SHARE_HELP = "How much of the consensus this label has: with a majority, the share of ratings that say so."
+METHOD_WORDS: Mapping[Method, str] = {Method.MAJORITY: "Majority", Method.DAWID_SKENE: "Dawid and Skene"}
+METHOD_HELP = (
+    "Majority: each rating counts alike. Dawid and Skene (1979): a rating counts by how reliable its annotator proves, "
+    "and for which labels. A label that a reviewer decided counts before either."
+)
 FLAG_WORDS = {RatingFlag.CANNOT_TELL: "can't tell", RatingFlag.BAD_AUDIO: "bad audio"}
 INTENSITIES = {1: "weak", 2: "medium", 3: "strong"}
 
@@ -75,3 +84,16 @@ def share(part: int, whole: int) -> str:
     ('3 of 4 (75\\xa0%)', '\u2013')
     """
     return f"{part:,} of {whole:,} ({percent(part / whole)})" if whole else "\u2013"
+
+
+def state(clip: ReviewClip, names: Names) -> str:
+    """What is to be done about a clip, or was."""
+    if clip.consensus is not None and clip.consensus.adjudicated_by is not None:
+        return f"decided by {names.user(clip.consensus.adjudicated_by)}"
+    if not clip.ratings:
+        return "sent back"
+    if clip.disagreement_nats > 0:
+        return "people disagree"
+    if any(rating.flag is not None for rating in clip.ratings):
+        return "somebody could not tell"
+    return "rated once" if len(clip.ratings) == 1 else "all agree"

@@ -35,7 +35,9 @@ def clip_of(number: int) -> dict[str, object]:
         "id": f"clip-{number}",
         "recording_id": "voice",
         "name": f"clip {number}.wav",
-        "duration_s": SECONDS,
+        "start_s": 0,
+        "end_s": SECONDS,
+        "recording_duration_s": SECONDS,
         "guess": None,
         "rating": None,
     }
@@ -95,7 +97,12 @@ class Server:
     @property
     def said(self) -> list[tuple[str, object]]:
         """Clip and label of what was sent, or what else became of it."""
-        return [(clip, body.get("label") or body.get("flag") or kind) for clip, kind, body in self.sent]
+        return [(clip, _said(kind, body)) for clip, kind, body in self.sent]
+
+
+def _said(kind: str, body: dict) -> object:
+    rating = body.get("rating", {})
+    return rating.get("label") or rating.get("flag") or kind
 
 
 def shell() -> str:
@@ -161,7 +168,7 @@ def test_a_key_saves_the_label_with_what_was_noted_and_opens_the_next_clip(open_
         ("clip-4", "skips"),
     ]
     ratings = [body for _, kind, body in server.sent if kind == "ratings"]
-    assert (ratings[1]["second"], ratings[1]["intensity"]) == ("sad", 2)
+    assert (ratings[1]["rating"]["second"], ratings[1]["rating"]["intensity"]) == ("sad", 2)
     assert all(each["spent_s"] >= 0 for each in ratings)
     assert page.locator(".name").inner_text() == "clip 5.wav"
     assert page.locator(".count").inner_text() == "5 of 9 done"
@@ -174,7 +181,9 @@ def test_a_note_is_typed_without_its_letters_counting_as_keys(open_widget, serve
     page.keyboard.press("Enter")
     press(page, "4")
     wait_for(page, "saved", "all")
-    assert [(body["label"], body["note"]) for _, _, body in server.sent] == [("sad", "sounds 3 days tired")]
+    assert [(body["rating"]["label"], body["rating"]["note"]) for _, _, body in server.sent] == [
+        ("sad", "sounds 3 days tired")
+    ]
 
 
 def test_undo_opens_the_last_clip_again_saved_or_not(open_widget, server):
@@ -232,9 +241,9 @@ def test_segments_are_drawn_split_merged_and_labelled(open_widget, server):
     press(page, "ArrowUp", "m", "Enter")
     wait_for(page, "saved", "all")
     [(_, _, body)] = server.sent
-    segments = body["segments"]
+    segments = body["rating"]["segments"]
     assert [each["label"] for each in segments] == ["happy", "angry"]
-    times = [edge for each in segments for edge in (each["start_s"], each["end_s"])]
+    times = [edge for each in segments for edge in (each["start"], each["end"])]
     assert times == pytest.approx([0.2, 0.8, 1.0, 1.8], abs=0.02)
 
 

@@ -67,7 +67,7 @@ class Hands {
     this.board.find(".note input").onkeydown = (event) => { if (event.key === "Enter" || event.key === "Escape") this.board.root.focus(); };
     this.board.find(".seek input").oninput = ({ target }) => {
       const { clip } = this.of.item;
-      this.of.item.sound?.seek((target.value / 1000) * clip.duration_s);
+      this.of.item.sound?.seek((target.value / 1000) * clip.recording_duration_s);
     };
     this.board.root.addEventListener("click", (event) => { // or Space would press again what was clicked last
       if (event.detail && !isTyping(event.target) && !this.board.find(".help").open) this.board.root.focus({ preventScroll: true });

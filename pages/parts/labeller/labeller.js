@@ -101,7 +101,7 @@ class Labeller {
     const state = action?.kind === "skip" ? "skipped" : rating ? "rated" : "open";
     const { second, intensity, note } = rating || {};
     const draft = { second, intensity, note };
-    const item = { clip, rating, state, segments: (rating?.segments || []).map(drawn), selected: -1, draft };
+    const item = { clip, rating, state, segments: rating?.segments || [], selected: -1, draft };
     if (action) item.action = action.id;
     if (state !== "open") this.done.push(item);
     this.items.push(item);
@@ -155,7 +155,7 @@ class Labeller {
 
   async fetchNow(item) {
     const { clip } = item;
-    const sound = new Sound(this.server.soundOf(clip), clip.duration_s);
+    const sound = new Sound(this.server.soundOf(clip), clip.recording_duration_s);
     const [seen] = await Promise.all([item.seen || this.server.overview(clip), sound.ready]);
     item.seen = seen;
     item.sound = sound;
@@ -230,7 +230,7 @@ class Labeller {
       nameOf: (one, index) => `${index + 1} ${one.label || "no label yet"}`,
     });
     const seek = this.board.find(".seek input");
-    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * item.sound.at) / item.clip.duration_s);
+    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * item.sound.at) / item.clip.recording_duration_s);
     this.board.tellPlay();
   }
 
@@ -259,7 +259,7 @@ class Labeller {
     if (!this.isCutting || !item || !item.segments.length) return;
     const bare = item.segments.findIndex((one) => !one.label);
     if (bare >= 0) { this.select(bare); this.board.notice(`Segment ${bare + 1} has no label yet.`); return; }
-    this.rateWith({ segments: item.segments.map(told) });
+    this.rateWith({ segments: item.segments });
   }
 
   rateWith(given) {
@@ -272,11 +272,11 @@ class Labeller {
       second: second === given.label ? null : second || null,
       intensity: intensity ?? null,
       note: note || "",
-      spent_s: round((performance.now() - item.openedAt) / 1000),
     };
+    const spent_s = round((performance.now() - item.openedAt) / 1000);
     item.rating = rating;
     item.action = newId();
-    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating });
+    this.close(item, "rated", { id: item.action, kind: "rate", clip: item.clip.id, rating, spent_s });
   }
 
   setIntensity(value) {
@@ -386,7 +386,7 @@ class Labeller {
   beginStretch() {
     if (!this.item?.sound) return;
     this.beganAt = this.item.sound.at;
-    if (!this.isCutting) this.setStretch(this.beganAt, this.item.clip.duration_s);
+    if (!this.isCutting) this.setStretch(this.beganAt, this.item.clip.recording_duration_s);
   }
 
   endStretch() {
@@ -416,7 +416,7 @@ class Labeller {
   splitHere() {
     const { item } = this;
     if (!this.isCutting || !item?.sound) return;
-    if (!item.segments.length) item.segments = [{ start: 0, end: item.clip.duration_s, label: null }];
+    if (!item.segments.length) item.segments = [{ start: 0, end: item.clip.recording_duration_s, label: null }];
     const at = item.sound.at;
     const index = item.segments.findIndex((one) => one.start < at && at < one.end);
     if (index >= 0) this.cut(split(item.segments, index, round(at)), index);

@@ -35,11 +35,6 @@ function without(segments, index) {
   return segments.filter((_, at) => at !== index);
 }
 
-/* From and to the server's names. */
-function drawn({ start_s: start, end_s: end, label }) { return { start, end, label }; }
-
-function told({ start: start_s, end: end_s, label }) { return { start_s, end_s, label }; }
-
 function isLongEnough({ start, end }) { return end - start >= SHORTEST_S; }
 
 function inOrder(segments) { return [...segments].sort((one, other) => one.start - other.start); }

@@ -14,9 +14,10 @@ class Server {
 
   soundOf(clip) { return withBase(`${recordingOf(clip)}/audio`); }
 
-  send({ id, kind, clip, rating }) {
+  send({ id, kind, clip, rating, spent_s }) {
     const path = { rate: "ratings", skip: "skips", undo: "undo" }[kind];
-    return this.ask(`${this.address}/${path}`, { id, assignment_id: clip, ...rating });
+    const about = { id, assignment_id: clip };
+    return this.ask(`${this.address}/${path}`, kind === "rate" ? { ...about, rating, spent_s } : about);
   }
 
   async ask(path, body) {
