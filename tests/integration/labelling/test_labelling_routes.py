@@ -14,7 +14,9 @@ from tests.callers import key_header
 @pytest.fixture
 def client_of(workbench):
     def make(caller):
-        return TestClient(create_api(lambda: workbench), headers=key_header(workbench, user=caller.user, scopes=caller.scopes))
+        return TestClient(
+            create_api(lambda: workbench), headers=key_header(workbench, user=caller.user, scopes=caller.scopes)
+        )
 
     return make
 
