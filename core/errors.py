@@ -57,6 +57,7 @@ TelepathyError
   LabellingError                 something about labelling cannot be done
     NotLabelledError               nobody has set up how this project is labelled
     UnknownAssignmentError         no such clip among an annotator's
+    LabelsFileError                nothing of a file of ratings can be read
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
     WebhookError                   the address of a webhook did not take a message
@@ -719,3 +720,12 @@ class UnknownAssignmentError(LabellingError):
     def __init__(self, assignment_id: UUID) -> None:
         super().__init__(f"There is no clip {assignment_id} among yours. Its recording may have been deleted.")
         self.assignment_id = assignment_id
+
+
+class LabelsFileError(LabellingError):
+    """Nothing of a file of ratings can be read."""
+
+    code = "labels_file"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"No rating can be read from {name[:100]!r}: {reason}. docs/labelling.md shows each format.")
