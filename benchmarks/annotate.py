@@ -22,12 +22,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from core.config import Settings
 from tests.browser.conftest import FLAGS
-from tests.labelling_projects import annotator_of, fill_project
+from tests.bundles import TINY
+from tests.labelling_projects import fill_data_dir
 from tests.process import running_app
 
-DEFAULTS = Settings()
 READY = ".labeller[data-state=ready]"
 TIMES = "() => performance.getEntriesByName('telepathy-next-clip').map(entry => entry.duration)"
 
@@ -55,11 +54,12 @@ def main(
     loads: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder) / "data"
-        cookies = fill_project(data_dir, n_clips=2 * n_clips + 1)
-        with running_app(data_dir, signs_in=False) as app, sync_playwright() as playwright:
+        cookies = fill_data_dir(data_dir, n_clips=2 * n_clips + 1)
+        settings = {"models_dir": TINY.parent, "model": "tiny"}  # no model is asked
+        with running_app(data_dir, signs_in=False, **settings) as app, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
             context = browser.new_context(viewport={"width": 1440, "height": 900})
-            context.add_cookies(annotator_of(cookies, app.url))
+            context.add_cookies([{"name": name, "value": value, "url": app.url} for name, value in cookies.items()])
             page = context.new_page()
             page.goto(f"{app.url}/annotate")
             for pause in (pause_s, 0.0):

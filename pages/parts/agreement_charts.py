@@ -89,7 +89,7 @@ def _matrix(
                 font={"size": 13, "color": surface.background if is_on_ink else surface.text},
             )
     charts.style(figure, surface, height=300)
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8}, dragmode=False)
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8}, dragmode=False, plot_bgcolor=surface.line)
     ticks = {"showgrid": False, "zeroline": False, "fixedrange": True, "automargin": True}
     figure.update_xaxes(**ticks, tickvals=list(range(len(columns))), ticktext=[_short(each) for each in columns])
     figure.update_yaxes(

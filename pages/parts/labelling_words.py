@@ -25,6 +25,7 @@ QUEUE_HELP: Mapping[QueueKind, str] = {
     QueueKind.DIVERSE: "Each as different as can be from those before it, so that no kind is missed.",
     QueueKind.RANDOM: "A fair sample. Keep some of it: only on these can accuracy be measured.",
 }
+QUEUES_HELP = "Of all clips that are given out, how many each rule chooses."
 ALPHA_HELP = (
     "Krippendorff's alpha, for labels without an order. 1: all agree; 0: no better than labels drawn by chance. "
     "From 0.80 on labels can be relied upon; from 0.67 to 0.80 conclusions are tentative (Krippendorff 2004). "
@@ -32,6 +33,9 @@ ALPHA_HELP = (
 )
 PERCENT_HELP = "Of all pairs of ratings of the same clip, how many are equal. Chance alone gives some of it."
 KAPPA_HELP = "Cohen's kappa of each two annotators, on the clips both rated: agreement beyond chance, at most 1."
+BY_LABEL_HELP = "Where one of two people says this label, how often the other says it too."
+ANNOTATOR_HELP = "Against the consensus of all ratings, their own included, and against clips whose label is known."
+GOLD_HELP = "Gold clips have a known label. Annotators are not told which they are."
 SHARE_HELP = "How much of the consensus this label has: with a majority, the share of ratings that say so."
 METHOD_WORDS: Mapping[Method, str] = {Method.MAJORITY: "Majority", Method.DAWID_SKENE: "Dawid and Skene"}
 METHOD_HELP = (

@@ -11,6 +11,7 @@ from pages.parts import labelling_words, players, refusals, session, words
 from pages.parts.people_names import Names
 
 NOTES = "review_note_round"
+CARD_PX = 225
 
 
 def draw(workbench: Workbench, caller: Caller, project: Project, clip: ReviewClip, names: Names) -> None:
@@ -33,16 +34,16 @@ def _ratings(clip: ReviewClip, names: Names) -> None:
     """Side by side: as many columns as fit, one card for each rating, and one for the model."""
     with st.container(horizontal=True, gap="small", key="review_ratings"):
         for rating in clip.ratings:
-            with st.container(border=True, width=240, key=f"review_rating_{rating.id}"):
-                st.caption(words.plain(names.user(rating.annotator_id)))
+            with st.container(border=True, width=CARD_PX, key=f"review_rating_{rating.id}"):
+                st.text(names.user(rating.annotator_id))  # markdown would make a link of an address
                 st.markdown(f"**{_with_sign(labelling_words.rating_in_words(rating))}**", anchors=False)
                 if rating.note:
                     st.markdown(words.plain(rating.note), anchors=False)
                 shown = f" · saw {rating.answer_shown}" if rating.answer_shown else ""
                 st.caption(f"{words.duration(rating.spent_s)}{shown}")
         if clip.answer is not None:
-            with st.container(border=True, width=240, key="review_answer"):
-                st.caption("The model")
+            with st.container(border=True, width=CARD_PX, key="review_answer"):
+                st.text("The model")
                 st.markdown(f"**{_with_sign(clip.answer.label)}**", anchors=False)
                 st.caption(f"{words.percent(clip.answer.confidence)} sure")
 
@@ -58,14 +59,14 @@ def _told(clip: ReviewClip, names: Names) -> None:
     for decision in clip.decisions:
         with st.container(key=f"review_decision_{decision.id}"):
             when = words.when(decision.at, session.zone())
-            st.caption(f"{words.plain(names.user(decision.by))}, {when}: {_deed(decision)}")
+            st.text(f"{names.user(decision.by)}, {when}: {_deed(decision)}")
             if decision.note:
                 st.markdown(words.plain(decision.note), anchors=False)
 
 
 def _deed(decision: Decision) -> str:
     if decision.kind is DecisionKind.ADJUDICATE:
-        return f"decided **{words.plain(decision.label or '')}**"
+        return f"decided {decision.label}"
     return "sent back to be rated again" if decision.kind is DecisionKind.SEND_BACK else "wrote"
 
 
@@ -80,6 +81,7 @@ def _decide(workbench: Workbench, caller: Caller, project: Project, clip: Review
         default=agreed if agreed in settings.labels else None,
         format_func=lambda each: words.emotion_label(Emotion(each)) if each in set(Emotion) else each,
         key=f"{key}_label",
+        wrap=True,
     )
     note = st.text_area("Note", key=f"{key}_note", max_chars=1000, height=80)
     with st.container(horizontal=True):

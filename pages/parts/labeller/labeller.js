@@ -230,7 +230,7 @@ class Labeller {
       nameOf: (one, index) => `${index + 1} ${one.label || "no label yet"}`,
     });
     const seek = this.board.find(".seek input");
-    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * item.sound.at) / item.clip.recording_duration_s);
+    if (seek.getRootNode().activeElement !== seek) seek.value = Math.round((1000 * item.sound.at) / item.seen.duration_s);
     this.board.tellPlay();
   }
 
