@@ -16,6 +16,7 @@ from api import (
     routes_documentation,
     routes_explanations,
     routes_health,
+    routes_labelling,
     routes_models,
     routes_predictions,
     routes_privacy,
@@ -78,6 +79,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_recordings,
         routes_models,
         routes_privacy,
+        routes_labelling,
         routes_auth,
         routes_sign_in,
         routes_health,
@@ -149,6 +151,7 @@ TAGS = [
     {"name": "explanations", "description": "Why this emotion."},
     {"name": "recordings", "description": "The sound itself."},
     {"name": "privacy", "description": "Projects, consent, and all that is held on you."},
+    {"name": "labelling", "description": "Say what you hear, and see how far people agree."},
     {"name": "models", "description": "Which can answer."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]

@@ -72,7 +72,7 @@ class Scope(enum.StrEnum):
     """What an API key may do. Its owner's role bounds it too."""
 
     PREDICT = "predict"
-    """Ask for predictions, batches, streams and explanations."""
+    """Ask for predictions, batches, streams and explanations; label clips."""
     READ = "read"
     """Read recordings, predictions and one's own usage."""
     DELETE = "delete"

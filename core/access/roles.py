@@ -60,6 +60,7 @@ class Rule:
 PUBLIC = Rule(is_public=True)
 _PREDICT = Rule(scope=Scope.PREDICT)
 _READ = Rule(scope=Scope.READ)
+_LABEL = Rule(roles=LABELLERS, scope=Scope.PREDICT)
 _PERSON = Rule(needs_person=True)
 _KEYS = Rule(roles=WORKING, needs_person=True)
 
@@ -78,6 +79,14 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/predictions/{prediction_id}"): _READ,
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
     ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(roles=WORKING, scope=Scope.DELETE),
+    ("GET", "/api/v1/labelling/{project_id}/queue"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/ratings"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/skips"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/undo"): _LABEL,
+    ("GET", "/api/v1/labelling/{project_id}/progress"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/agreement"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.READ),
+    ("PUT", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/models"): Rule(),
     ("GET", "/api/v1/projects"): Rule(),
     ("POST", "/api/v1/account/consent"): _PREDICT,

@@ -179,6 +179,13 @@ class Labelling:
             raise NotLabelledError(project.name)
         return found
 
+    def settings_for(self, project_id: UUID, caller: Caller) -> LabellingSettings:
+        """As `settings`, without the gold clips for whoever may not change them: annotators are checked by those."""
+        found = self.settings(project_id, caller.reader)
+        project = self._workbench.projects.find(project_id, caller.reader)
+        is_theirs = project.owner_id == caller.user.id or caller.reader.sees_everything
+        return found if is_theirs else dataclasses.replace(found, gold={})
+
     def projects(self, reader: Reader) -> list[Project]:
         """The projects that `reader` sees and that are set up to be labelled."""
         shared = self._workbench.projects.list_for(reader)
@@ -227,7 +234,9 @@ class Labelling:
                 annotator_id=mine,
                 slot=choice.slot,
                 attempt=choice.attempt,
-                at=now,
+                at=datetime.now(
+                    UTC
+                ),  # a moment each: the order in which they were given is the order they are shown in
             )
             if given is not None:
                 place = Place(assignment=given, attempt=choice.attempt)
