@@ -111,7 +111,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
             for recording in _recordings_in(workbench, PROCESS, project.id):
                 update_recording_project(workbench.store, recording_id=recording.id, project_id=None, reader=PROCESS)
             delete_project(access.store, project_id=project.id)
-    update_notes_of(workbench.store, annotator_id=user_id)
+    update_notes_of(workbench.store, user_id=user_id)
     with access.store.exclusive("deleting an account"):
         delete_user(access.store, user_id=user_id)
         access.audit("account.delete", str(user_id), by, recordings=n_recordings)
@@ -148,7 +148,7 @@ def _predictions_of(workbench: Workbench, user_id: UUID) -> Iterator[PredictionR
 
 def _said_by(workbench: Workbench, user_id: UUID) -> dict[str, object]:
     return {
-        "ratings": select_ratings_by(workbench.store, annotator_id=user_id),
+        "ratings": select_ratings_by(workbench.store, user_id=user_id),
         "decisions": select_decisions_by(workbench.store, user_id=user_id),
     }
 

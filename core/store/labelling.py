@@ -291,10 +291,10 @@ def select_actions(
     return [_action(row) for row in rows]
 
 
-def select_ratings_by(store: Store, *, annotator_id: UUID) -> list[Action]:
+def select_ratings_by(store: Store, *, user_id: UUID) -> list[Action]:
     """All that one annotator did, in every project: for what is held on them."""
     columns = labelling_ratings.c
-    question = select(*columns).where(columns.annotator_id == annotator_id).order_by(columns.number, columns.id)
+    question = select(*columns).where(columns.annotator_id == user_id).order_by(columns.number, columns.id)
     with store.transaction("reading ratings") as connection:
         return [_action(row) for row in connection.execute(question)]
 
@@ -333,18 +333,18 @@ def select_decisions(store: Store, *, project_id: UUID, recording_id: UUID | Non
     return [_decision(row) for row in rows]
 
 
-def delete_labelling_of(connection: Connection, recording_id: UUID) -> None:
+def drop_labelling_of(connection: Connection, recording_id: UUID) -> None:
     """Delete assignments, ratings and decisions about a recording, in a transaction that goes on."""
     for table in (labelling_assignments, labelling_ratings, labelling_decisions):
         connection.execute(delete(table).where(table.c.recording_id == recording_id))
 
 
-def update_notes_of(store: Store, *, annotator_id: UUID) -> None:
+def update_notes_of(store: Store, *, user_id: UUID) -> None:
     """Forget what somebody whose account is deleted wrote. Their labels stay, under an id that names nobody."""
     ratings, decisions = labelling_ratings, labelling_decisions
     theirs = (
-        update(ratings).where(ratings.c.annotator_id == annotator_id, ratings.c.note != "").values(note=""),
-        update(decisions).where(decisions.c.decided_by == annotator_id, decisions.c.note != "").values(note=""),
+        update(ratings).where(ratings.c.annotator_id == user_id, ratings.c.note != "").values(note=""),
+        update(decisions).where(decisions.c.decided_by == user_id, decisions.c.note != "").values(note=""),
     )
 
     def forget() -> None:
