@@ -12,11 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas import Shape
 from core.domain import Caller, LabellingSettings, QueueKind, RatedSegment, Rating, RatingFlag
 from core.labelling.agreement import Agreement
+from core.labelling.exchange import Import
 from core.labelling.labelling import MAX_LABELS, MAX_OVERLAP, MAX_SEGMENTS, Guess, Progress, Queue, Task
 
 _LONGEST_S = 1e6
 MAX_GOLD = 10_000
 MAX_ANNOTATORS = 1000
+
+
+MAX_PROBLEMS_TOLD = 200
+"""Of a file; who gets more has sent the wrong file."""
 
 
 class SegmentShape(BaseModel):
@@ -273,6 +278,28 @@ class AgreementShape(Shape):
             ],
             cohen_kappa=[[_known(value) for value in row] for row in found.kappa.tolist()],
         )
+
+
+class ImportProblemShape(Shape):
+    """Something in a file that was left out."""
+
+    where: str = Field(description="File and line, or what else finds it.")
+    sentence: str
+
+
+class ImportShape(Shape):
+    """What became of a file of ratings."""
+
+    n_new: int
+    n_known: int = Field(description="Left out, since their annotator has rated the recording already.")
+    n_problems: int
+    problems: list[ImportProblemShape] = Field(description=f"The first {MAX_PROBLEMS_TOLD}.")
+
+    @classmethod
+    def of(cls, done: Import) -> ImportShape:
+        """The same, with as many problems as anybody reads."""
+        told = [ImportProblemShape(where=each.where, sentence=each.sentence) for each in done.problems]
+        return cls(n_new=done.n_new, n_known=done.n_known, n_problems=len(told), problems=told[:MAX_PROBLEMS_TOLD])
 
 
 def _known(value: float) -> float | None:

@@ -282,7 +282,7 @@ class Labelling:
             The rating has no label of the project's set, or anything else is out of place.
         """
         settings = self._for_annotator(project_id, annotator)
-        _require_rating(rating, settings)
+        require_rating(rating, settings)
         assignment, recording = self._assigned(project_id, assignment_id, annotator)
         clips = select_clips(self._store, project_id=project_id, recording_id=recording.id)
         guess = _guess(clips[0]) if clips else None
@@ -441,6 +441,10 @@ class Labelling:
         return [is_right for _, is_right in sorted(checked, reverse=True)[:limit]]
 
     # -- who may
+
+    def require_reviewer(self, project_id: UUID, by: Caller) -> Project:
+        """The project, where `by` may review it. Raises UnknownProjectError, ForbiddenError."""
+        return self._changeable(project_id, by)
 
     def _changeable(self, project_id: UUID, by: Caller) -> Project:
         project = self._workbench.projects.find(project_id, by.reader)
@@ -652,7 +656,8 @@ def _require_settings(settings: LabellingSettings, members: set[UUID]) -> None:
             raise InvalidParameterError("gold", repr(label), f"one of {', '.join(labels)}")
 
 
-def _require_rating(rating: Rating, settings: LabellingSettings) -> None:
+def require_rating(rating: Rating, settings: LabellingSettings) -> None:
+    """Raise InvalidParameterError where a rating says what the project does not ask."""
     known = f"one of {', '.join(settings.labels)}"
     ways = [rating.label is not None, rating.flag is not None, bool(rating.segments)]
     if sum(ways) != 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ from core.domain import (
 )
 from core.errors import StoreError
 from core.identifiers import new_id
-from core.store.engine import Store
+from core.store.engine import Store, try_again
 from core.store.schema import (
     labelling_assignments,
     labelling_decisions,
@@ -151,22 +151,17 @@ def insert_assignment(
         slot=slot,
         assigned_at=at,
     )
-    row = {
-        "id": assignment.id,
-        "project_id": project_id,
-        "recording_id": recording_id,
-        "annotator_id": annotator_id,
-        "slot": slot,
-        "attempt": attempt,
-        "assigned_at": at,
-    }
     try:
-        store.append("assigning a clip", (labelling_assignments, [row]))
+        store.append("assigning a clip", (labelling_assignments, [_assignment_row(assignment, attempt)]))
     except StoreError as error:
         if isinstance(error.__cause__, IntegrityError) or _is_taken(store, assignment, attempt):
             return None
         raise
     return assignment
+
+
+def _assignment_row(assignment: Assignment, attempt: int) -> dict[str, object]:
+    return {name: getattr(assignment, name) for name in Assignment.__slots__} | {"attempt": attempt}
 
 
 def _is_taken(store: Store, assignment: Assignment, attempt: int) -> bool:
@@ -226,9 +221,22 @@ def select_assignments(
 
 def insert_action(store: Store, *, kind: str, assignment_id: UUID, rating: Rating) -> bool:
     """Keep what an annotator did; on the disk once this returns. False where the same was kept before."""
-    row = {
+    row = _action_row(kind, assignment_id, rating, time.time_ns() // 1000)
+    if _has_action(store, rating.id):
+        return False
+    try:
+        store.append("keeping a rating", (labelling_ratings, [row]))
+    except StoreError:
+        if _has_action(store, rating.id):
+            return False
+        raise
+    return True
+
+
+def _action_row(kind: str, assignment_id: UUID, rating: Rating, number: int) -> dict[str, object]:
+    return {
         "id": rating.id,
-        "number": time.time_ns() // 1000,
+        "number": number,
         "kind": kind,
         "assignment_id": assignment_id,
         "project_id": rating.project_id,
@@ -244,15 +252,22 @@ def insert_action(store: Store, *, kind: str, assignment_id: UUID, rating: Ratin
         "answer_shown": rating.answer_shown,
         "rated_at": rating.rated_at,
     }
-    if _has_action(store, rating.id):
-        return False
-    try:
-        store.append("keeping a rating", (labelling_ratings, [row]))
-    except StoreError:
-        if _has_action(store, rating.id):
-            return False
-        raise
-    return True
+
+
+def insert_imported(store: Store, *, places: Sequence[Place], ratings: Sequence[Rating]) -> None:
+    """Keep ratings that came from a file, and the places of clips that they fill; all or none.
+
+    Raises StoreError, also where a place was given to somebody at the same moment.
+    """
+    started = time.time_ns() // 1000
+    given = [_assignment_row(place.assignment, place.attempt) for place in places]
+    said = [
+        _action_row(
+            RATE, assignment_id_of(each.project_id, each.recording_id, each.annotator_id), each, started + number
+        )
+        for number, each in enumerate(ratings)
+    ]
+    store.append("keeping imported ratings", (labelling_assignments, given), (labelling_ratings, said))
 
 
 def _has_action(store: Store, action_id: UUID) -> bool:
@@ -276,12 +291,20 @@ def select_actions(
     return [_action(row) for row in rows]
 
 
-def select_ratings_by(store: Store, *, annotator_id: UUID) -> list[Action]:
+def select_ratings_by(store: Store, *, user_id: UUID) -> list[Action]:
     """All that one annotator did, in every project: for what is held on them."""
     columns = labelling_ratings.c
-    question = select(*columns).where(columns.annotator_id == annotator_id).order_by(columns.number, columns.id)
+    question = select(*columns).where(columns.annotator_id == user_id).order_by(columns.number, columns.id)
     with store.transaction("reading ratings") as connection:
         return [_action(row) for row in connection.execute(question)]
+
+
+def select_decisions_by(store: Store, *, user_id: UUID) -> list[Decision]:
+    """All that somebody said as a reviewer, in every project: for what is held on them."""
+    columns = labelling_decisions.c
+    question = select(*columns).where(columns.decided_by == user_id).order_by(columns.id)
+    with store.transaction("reading reviewers' decisions") as connection:
+        return [_decision(row) for row in connection.execute(question)]
 
 
 def insert_decision(store: Store, *, decision: Decision) -> None:
@@ -307,32 +330,42 @@ def select_decisions(store: Store, *, project_id: UUID, recording_id: UUID | Non
         question = question.where(columns.recording_id == recording_id)
     with store.transaction("reading reviewers' decisions") as connection:
         rows = connection.execute(question.order_by(columns.id)).all()
-    return [
-        Decision(
-            id=row.id,
-            project_id=row.project_id,
-            recording_id=row.recording_id,
-            kind=DecisionKind(row.kind),
-            label=row.label,
-            note=row.note,
-            by=row.decided_by,
-            at=row.decided_at,
-        )
-        for row in rows
-    ]
+    return [_decision(row) for row in rows]
 
 
-def delete_labelling_of(connection: Connection, recording_id: UUID) -> None:
+def drop_labelling_of(connection: Connection, recording_id: UUID) -> None:
     """Delete assignments, ratings and decisions about a recording, in a transaction that goes on."""
     for table in (labelling_assignments, labelling_ratings, labelling_decisions):
         connection.execute(delete(table).where(table.c.recording_id == recording_id))
 
 
-def update_notes_of(store: Store, *, annotator_id: UUID) -> None:
-    """Forget the notes of an annotator whose account is deleted. Their labels stay, under an id that names nobody."""
-    forgotten = update(labelling_ratings).where(labelling_ratings.c.annotator_id == annotator_id).values(note="")
-    with store.transaction("forgetting notes") as connection:
-        connection.execute(forgotten)
+def update_notes_of(store: Store, *, user_id: UUID) -> None:
+    """Forget what somebody whose account is deleted wrote. Their labels stay, under an id that names nobody."""
+    ratings, decisions = labelling_ratings, labelling_decisions
+    theirs = (
+        update(ratings).where(ratings.c.annotator_id == user_id, ratings.c.note != "").values(note=""),
+        update(decisions).where(decisions.c.decided_by == user_id, decisions.c.note != "").values(note=""),
+    )
+
+    def forget() -> None:
+        with store.transaction("forgetting notes") as connection:
+            for forgotten in theirs:
+                connection.execute(forgotten)
+
+    try_again(forget)
+
+
+def _decision(row: Row[Any]) -> Decision:
+    return Decision(
+        id=row.id,
+        project_id=row.project_id,
+        recording_id=row.recording_id,
+        kind=DecisionKind(row.kind),
+        label=row.label,
+        note=row.note,
+        by=row.decided_by,
+        at=row.decided_at,
+    )
 
 
 def _action(row: Row[Any]) -> Action:

@@ -91,6 +91,7 @@ UPLOADS = {
     "/api/v1/predict": {"file": WAV},
     "/api/v1/batch-predict": {"files": [WAV]},
     "/api/v1/explain": {"file": WAV},
+    "/api/v1/labelling/{project_id}/import": {"file": b"recording_name,label\n"},
 }
 NEED_A_SECRET = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/metrics"}
 """No drawn request holds the right one."""
