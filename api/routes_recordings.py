@@ -1,20 +1,26 @@
-"""Recordings: the sound itself, for players."""
+"""Recordings: the sound itself, for players, and what it looks like."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import OpenWorkbench, ReaderOf
 from api.routes_predictions import refusals
-from core.errors import UnknownRecordingError
+from api.schemas import OverviewShape
+from core.errors import InvalidParameterError, UnknownRecordingError
+from core.features.audio import DecodeLimits, decode
 from core.features.containers import Container
+from core.features.log_mel import N_FFT
+from core.features.overview import overview
 from core.store.recordings import select_recording
 
 router = APIRouter(prefix="/api/v1", tags=["recordings"])
@@ -28,6 +34,10 @@ MEDIA_TYPES: Mapping[str, str] = {
     Container.MP4: "audio/mp4",
     Container.WEBM: "audio/webm",
 }
+MAX_COLUMNS = 2000
+"""A spectrogram of so many has 160 kB."""
+SHORTEST = N_FFT // 2 + 1
+"""In samples: a spectrogram takes no less."""
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -67,6 +77,44 @@ def play_recording(recording_id: UUID, request: Request, workbench: OpenWorkbenc
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
     return Response(data[start:end], status_code=206, media_type=media_type, headers=headers)
+
+
+@router.get(
+    "/recordings/{recording_id}/overview",
+    summary="See a recording",
+    response_model=OverviewShape,
+    response_description="Its outline and its log-mel spectrogram.",
+    responses={304: {"description": "Unchanged since the ETag the sender has."}, **refusals(404, 422, 503)},
+)
+def draw_recording(
+    recording_id: UUID,
+    request: Request,
+    response: Response,
+    workbench: OpenWorkbench,
+    reader: ReaderOf,
+    columns: Annotated[int, Query(ge=1, le=MAX_COLUMNS, description="At most so many are sent.")] = 600,
+    start_s: Annotated[float, Query(ge=0, description="Where the stretch to draw begins.")] = 0.0,
+    end_s: Annotated[float | None, Query(gt=0, description="Where it ends; left out: at the end.")] = None,
+) -> OverviewShape | Response:
+    """What to draw of a recording, or of a stretch of it, as wide as a screen however long it is."""
+    recording = select_recording(workbench.store, recording_id=recording_id, reader=reader)
+    if recording is None:
+        raise UnknownRecordingError(recording_id)
+    headers = {
+        "ETag": f'"{recording.sha256}-{columns}-{start_s:g}-{end_s}"',
+        "Cache-Control": "private, max-age=3600, immutable",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    data = workbench.recording_files.read(recording.sha256)
+    waveform = decode(data, limits=DecodeLimits.from_settings(workbench.settings)).waveform
+    start, end = (round(each * waveform.sample_rate) for each in (start_s, end_s or waveform.duration_s))
+    stretch = replace(waveform, samples=waveform.samples[start:end])
+    if len(stretch.samples) < SHORTEST:
+        allowed = f"a stretch of {SHORTEST / waveform.sample_rate:.3f} s or more within {waveform.duration_s:.2f} s"
+        raise InvalidParameterError("start_s", f"{start_s:g} and end_s {end_s}", allowed)
+    response.headers.update(headers)
+    return OverviewShape.of(overview(stretch, n_columns=columns), start_s=start / waveform.sample_rate)
 
 
 @router.delete(

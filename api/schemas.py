@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.batches import BatchStatus
@@ -21,6 +24,7 @@ from core.domain import (
     TimelineWindow,
     Uncertainty,
 )
+from core.features.overview import Overview
 from core.inference.attribution import Attribution, strongest_stretch
 from core.store.predictions import PredictionRow
 
@@ -581,6 +585,39 @@ def _surrogate_shape(explained: ProsodyAttribution, sentences: tuple[str, ...]) 
         protocol=explained.fidelity.protocol,
         sentences=list(sentences),
     )
+
+
+class OverviewShape(Shape):
+    """What a recording, or a stretch of one, looks like, ready for a canvas. Bytes are sent as base64."""
+
+    start_s: Seconds
+    duration_s: float = Field(description="Of what is drawn.")
+    n_columns: int = Field(description="Of the outline; the spectrogram has its own.")
+    lowest: str = Field(description="Lowest sample of each column: signed bytes, full scale at -127.")
+    highest: str = Field(description="Highest sample of each column: signed bytes, full scale at 127.")
+    n_log_mel_columns: int
+    n_mels: int
+    log_mel: str = Field(
+        description="Unsigned bytes, row by row from the lowest band: 0 at the floor of what is drawn, 255 at its top."
+    )
+
+    @staticmethod
+    def of(seen: Overview, *, start_s: float) -> OverviewShape:
+        n_mels, n_log_mel_columns = seen.log_mel.shape
+        return OverviewShape(
+            start_s=round(start_s, TIME_DECIMALS),
+            duration_s=round(seen.duration_s, TIME_DECIMALS),
+            n_columns=len(seen.times_s),
+            lowest=_signed_bytes(seen.lowest),
+            highest=_signed_bytes(seen.highest),
+            n_log_mel_columns=n_log_mel_columns,
+            n_mels=n_mels,
+            log_mel=b64encode(seen.log_mel.tobytes()).decode(),
+        )
+
+
+def _signed_bytes(samples: NDArray[np.float32]) -> str:
+    return b64encode(np.rint(samples * 127).astype(np.int8).tobytes()).decode()
 
 
 class ModelShape(Shape):

@@ -234,9 +234,15 @@ def name_of(file: UploadFile) -> str:
     return printable.strip()[:MAX_NAME_CHARACTERS] or "unnamed"
 
 
-def form_schema(parameters: type[BaseModel], file_field: str, *, is_list: bool) -> dict[str, Any]:
-    """The OpenAPI request body of a form with recordings, which is read by hand to count its bytes as they arrive."""
-    file = {"type": "string", "format": "binary", "description": "WAV, FLAC, MP3, Ogg, Opus, M4A/AAC or WebM."}
+def form_schema(
+    parameters: type[BaseModel],
+    file_field: str,
+    *,
+    is_list: bool,
+    holds: str = "WAV, FLAC, MP3, Ogg, Opus, M4A/AAC or WebM.",
+) -> dict[str, Any]:
+    """The OpenAPI request body of a form with files, which is read by hand to count its bytes as they arrive."""
+    file = {"type": "string", "format": "binary", "description": holds}
     properties = parameters.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     fields = {
         name: {key: value for key, value in schema.items() if key not in {"default", "title"}}

@@ -14,6 +14,7 @@ from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording
 from core.errors import UnknownRecordingError
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
+from core.store.labelling import select_decisions_by, select_ratings_by, update_notes_of
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
@@ -34,6 +35,7 @@ recordings.json   your recordings
 predictions.json  what was answered about them
 webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
 reports.json      your scheduled reports
+ratings.json      what you said of recordings as an annotator, and decided as a reviewer, in the order you did
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -67,6 +69,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         schedules = select_report_schedules(workbench.store, reader=Reader(user_id=user_id))
         archive.writestr("reports.json", _json(schedules))
+        archive.writestr("ratings.json", _json(_said_by(workbench, user_id)))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
@@ -82,7 +85,8 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     """Delete an account with its webhooks, recordings, predictions, keys, sessions and projects. The audit log stays.
 
     Its sessions and keys end first, so that nothing is added meanwhile. What others recorded in its projects is seen by
-    each of them alone from then on.
+    each of them alone from then on. What they said of others' recordings stays as labels under an id that names nobody;
+    the notes beside them go.
 
     Raises
     ------
@@ -109,6 +113,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
             for recording in _recordings_in(workbench, PROCESS, project.id):
                 update_recording_project(workbench.store, recording_id=recording.id, project_id=None, reader=PROCESS)
             delete_project(access.store, project_id=project.id)
+    update_notes_of(workbench.store, user_id=user_id)
     with access.store.exclusive("deleting an account"):
         delete_user(access.store, user_id=user_id)
         access.audit("account.delete", str(user_id), by, recordings=n_recordings)
@@ -164,6 +169,13 @@ def _predictions_of(workbench: Workbench, user_id: UUID) -> Iterator[PredictionR
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _said_by(workbench: Workbench, user_id: UUID) -> dict[str, object]:
+    return {
+        "ratings": select_ratings_by(workbench.store, user_id=user_id),
+        "decisions": select_decisions_by(workbench.store, user_id=user_id),
+    }
 
 
 def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry]:

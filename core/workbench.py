@@ -68,6 +68,7 @@ from core.inference.recogniser import Progress, Recogniser, Recognition, require
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
+from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
 from core.report_jobs import ReportClock
@@ -144,8 +145,6 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
-        self.corrected_answers: Callable[[], Sequence[bool]] = tuple
-        """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
         self.reports = Reports(settings, store)
@@ -192,6 +191,9 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
+        self.labelling = Labelling(self)
+        self.corrected_answers: Callable[[], Sequence[bool]] = self.labelling.corrected_answers
+        """Whether each answer that somebody checked was right, newest first."""
         self._retention = RetentionClock(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:

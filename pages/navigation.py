@@ -71,6 +71,26 @@ BULK = (
         help="PDF, Excel or CSV of any period, project or filter: to download, or by e-mail on a schedule.",
     ),
 )
+LABELLING = (
+    Entry(
+        page="annotate",
+        title="Annotate",
+        icon=":material/label:",
+        help="Listen to one clip after another and say what you hear, a key each.",
+    ),
+    Entry(
+        page="review",
+        title="Review",
+        icon=":material/rule:",
+        help="What annotators said of a clip, side by side: decide, send back, comment.",
+    ),
+    Entry(
+        page="labelling",
+        title="Labelling",
+        icon=":material/tune:",
+        help="Set up what is asked of whom; how far they are and how well they agree; labels in and out.",
+    ),
+)
 OWN = (
     Entry(
         page="projects",
@@ -128,8 +148,9 @@ def open_page() -> None:
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     role = caller.user.role
-    groups = {"": pages_of(WORK, role), "Bulk": pages_of(BULK, role), name_in_menu(caller): pages_of(OWN, role)}
-    page = st.navigation({name: pages for name, pages in groups.items() if pages}, position="top")
+    groups = {"": WORK, "Bulk": BULK, "Label": LABELLING, name_in_menu(caller): OWN}
+    found = {title: pages_of(entries, role) for title, entries in groups.items()}
+    page = st.navigation({title: entries for title, entries in found.items() if entries}, position="top")
     page.run()
 
 

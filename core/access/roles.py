@@ -16,7 +16,11 @@ EVERYBODY = frozenset(Role)
 """Who is signed in, whatever for."""
 WORKING = frozenset({Role.ANALYST, Role.ANNOTATOR, Role.ADMIN})
 """All but viewers, who show what it does: they send no batches and hold no keys."""
+LABELLERS = WORKING
+"""Who may be an annotator of a project."""
 ADMINS = frozenset({Role.ADMIN})
+REVIEWING = frozenset({Role.ANALYST, Role.ADMIN})
+"""Who sets up how projects are labelled, and decides where annotators disagree."""
 
 PAGES: Mapping[str, frozenset[Role]] = {
     "analyse": EVERYBODY,
@@ -26,6 +30,9 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "reports": WORKING,
     "batch": WORKING,
     "jobs": WORKING,
+    "annotate": LABELLERS,
+    "review": REVIEWING,
+    "labelling": REVIEWING,
     "projects": WORKING,
     "usage": EVERYBODY,
     "webhooks": WORKING,
@@ -63,6 +70,7 @@ PUBLIC = Rule(is_public=True)
 _PREDICT = Rule(scope=Scope.PREDICT)
 _READ = Rule(scope=Scope.READ)
 _REPORT = Rule(roles=WORKING, scope=Scope.READ)
+_LABEL = Rule(roles=LABELLERS, scope=Scope.PREDICT)
 _PERSON = Rule(needs_person=True)
 _HOOKS = Rule(roles=WORKING, scope=Scope.READ)
 _KEYS = Rule(roles=WORKING, needs_person=True)
@@ -95,6 +103,17 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/report-schedules/{schedule_id}/runs"): _REPORT,
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
     ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(scope=Scope.DELETE),
+    ("GET", "/api/v1/recordings/{recording_id}/overview"): _READ,
+    ("GET", "/api/v1/labelling/{project_id}/queue"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/ratings"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/skips"): _LABEL,
+    ("POST", "/api/v1/labelling/{project_id}/undo"): _LABEL,
+    ("GET", "/api/v1/labelling/{project_id}/progress"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/agreement"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/export"): Rule(roles=WORKING, scope=Scope.READ),
+    ("POST", "/api/v1/labelling/{project_id}/import"): Rule(roles=WORKING, scope=Scope.PREDICT),
+    ("PUT", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/models"): Rule(),
     ("GET", "/api/v1/projects"): Rule(),
     ("POST", "/api/v1/account/consent"): _PREDICT,

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, selec
 from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
 from core.store.engine import Store, try_again
+from core.store.labelling import drop_labelling_of
 from core.store.schema import prediction_details, predictions, recordings, training_uses
 from core.store.visibility import owned, visible
 
@@ -170,6 +171,7 @@ def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
 
 
 def _delete_row(connection: Connection, recording_id: UUID) -> None:
+    drop_labelling_of(connection, recording_id)
     uses = update(training_uses).where(training_uses.c.recording_id == recording_id)
     connection.execute(uses.values(recording_deleted_at=datetime.now(UTC)))
     connection.execute(delete(recordings).where(recordings.c.id == recording_id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from core.domain import NOBODY, ApiKey, User
+from core.domain import NOBODY, ApiKey, Reader, User
 from core.workbench import Workbench
 
 NOT_SIGNED_IN = "not signed in"
@@ -61,6 +61,11 @@ def names_of_all(workbench: Workbench) -> Names:
 def names_of_one(workbench: Workbench, user: User) -> Names:
     """One account, and its keys."""
     return Names(users={user.id: user}, keys={key.id: key for key in workbench.access.keys_of(user.id)})
+
+
+def names_in_project(workbench: Workbench, project_id: UUID, reader: Reader) -> Names:
+    """Those who share a project."""
+    return Names(users={user.id: user for user in workbench.projects.members(project_id, reader)})
 
 
 def last_use(key: ApiKey, in_ledger: datetime | None) -> datetime | None:

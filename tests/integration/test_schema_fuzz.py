@@ -92,6 +92,7 @@ UPLOADS = {
     "/api/v1/predict": {"file": WAV},
     "/api/v1/batch-predict": {"files": [WAV]},
     "/api/v1/explain": {"file": WAV},
+    "/api/v1/labelling/{project_id}/import": {"file": b"recording_name,label\n"},
 }
 BODIES = {
     ("post", "/api/v1/report-schedules"): {"title": "T", "every": "day", "recipients": ["ann@example.org"]},

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import zipfile
+from base64 import b64decode
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from api.routes_recordings import MEDIA_TYPES
 from core.access.roles import ROLE_SCOPES
+from core.config import Settings
 from core.domain import PROCESS, Purpose, Role, User
+from core.features.audio import DecodeLimits, decode
 from core.features.containers import Container
+from core.features.overview import overview
 from core.identifiers import new_id
 from core.store.recordings import count_recordings, select_recording
 from core.store.training_uses import insert_training_uses
@@ -68,6 +73,35 @@ def test_unknown_recording_is_said_to_be_unknown(client):
     refused(client.get(f"/api/v1/recordings/{new_id()}/audio"), 404, "unknown_recording")
 
 
+def bytes_of(text: str, kind: type) -> np.ndarray:
+    return np.frombuffer(b64decode(text), kind)
+
+
+def test_overview_is_what_the_pages_draw(client, predict, wav):
+    url = f"/api/v1/recordings/{predict()['recording_id']}/overview"
+    answer = client.get(url, params={"columns": 50})
+    drawn, seen = (
+        answer.json(),
+        overview(decode(wav, limits=DecodeLimits.from_settings(Settings())).waveform, n_columns=50),
+    )
+    assert (drawn["start_s"], drawn["duration_s"], drawn["n_columns"]) == (0, 2, 50)
+    assert np.abs(bytes_of(drawn["highest"], np.int8) / 127 - seen.highest).max() < 0.005
+    assert np.abs(bytes_of(drawn["lowest"], np.int8) / 127 - seen.lowest).max() < 0.005
+    image = bytes_of(drawn["log_mel"], np.uint8).reshape(drawn["n_mels"], drawn["n_log_mel_columns"])
+    assert (image == seen.log_mel).all()
+    again = client.get(url, params={"columns": 50}, headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_overview_of_a_stretch_has_its_length(client, predict):
+    url = f"/api/v1/recordings/{predict()['recording_id']}/overview"
+    drawn = client.get(url, params={"start_s": 0.5, "end_s": 1.25}).json()
+    assert (drawn["start_s"], drawn["duration_s"]) == (0.5, 0.75)
+    refused(client.get(url, params={"start_s": 1, "end_s": 1.01}), 422, "invalid_parameter")
+    refused(client.get(url, params={"start_s": 5}), 422, "invalid_parameter")
+    refused(client.get(f"/api/v1/recordings/{new_id()}/overview"), 404, "unknown_recording")
+
+
 def test_every_container_that_is_read_has_its_media_type():
     assert MEDIA_TYPES.keys() == set(Container)
 
@@ -91,6 +125,7 @@ def test_a_stranger_sees_nothing_through_any_door(client, as_user, predict):
     assert client.get(answer).json()["id"] == mine["id"]
     as_user()
     refused(client.get(f"{sound}/audio"), 404, "unknown_recording")
+    refused(client.get(f"{sound}/overview"), 404, "unknown_recording")
     assert client.head(f"{sound}/audio").status_code == 404
     refused(client.delete(sound), 404, "unknown_recording")
     refused(client.get(answer), 404, "unknown_prediction")

@@ -49,8 +49,10 @@ MEMBER = Reader(user_id=new_id(), project_ids=frozenset({new_id(), PROJECT}))
 ASKING = ("select_", "count_", "update_", "delete_")
 ABOUT_THE_STORE_ITSELF = {"core.store.engine", "core.store.alerts", "core.store.sealed_columns"}
 """Alerts are about the machine and all who use it: only the page of admins shows them."""
-OF_ONE_USER = {"select_month_usage"}
+OF_ONE_USER = {"select_month_usage", "select_ratings_by", "select_decisions_by", "update_notes_of"}
 """Named by their id: it reads with no other eyes."""
+OF_ONE_PROJECT = "core.store.labelling"
+"""Names the project, which `core.access.projects.Projects.find` has found with the eyes of whoever asks."""
 OF_ACCOUNTS = "from core.store.access_s"
 """What modules of the access store say: only `core.access` asks them, and knows whose rows they are."""
 
@@ -77,6 +79,11 @@ def test_every_question_to_the_store_says_who_asks():
                 assert inspect.signature(function).parameters["user_id"].default is inspect.Parameter.empty
                 continue
             reader = inspect.signature(function).parameters.get("reader")
+            if module.__name__ == OF_ONE_PROJECT and reader is None:
+                project_id = inspect.signature(function).parameters.get("project_id")
+                assert project_id is not None, f"{name} names neither a project nor whose eyes it asks with"
+                assert project_id.default is inspect.Parameter.empty, f"{name} asks about any project by default"
+                continue
             assert reader is not None, f"{module.__name__}.{name} does not ask whose eyes it asks with"
             assert reader.kind is inspect.Parameter.KEYWORD_ONLY, name
             assert reader.default is inspect.Parameter.empty, f"{name} has a reader by default"

@@ -1,0 +1,104 @@
+"""One clip under review: its sound, all that was said of it, and what a reviewer does about that."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.domain import Caller, Decision, DecisionKind, Emotion, Project
+from core.labelling.labelling import ReviewClip
+from core.workbench import Workbench
+from pages.parts import labelling_words, players, refusals, session, words
+from pages.parts.people_names import Names
+
+NOTES = "review_note_round"
+CARD_PX = 225
+
+
+def draw(workbench: Workbench, caller: Caller, project: Project, clip: ReviewClip, names: Names) -> None:
+    """Listen, read, decide."""
+    st.markdown(f"##### {words.plain(clip.recording.name)}", anchors=False)
+    heard, decided = st.columns([3, 2], gap="large")
+    with heard:
+        players.player(workbench, clip.recording)
+        _ratings(clip, names)
+        _told(clip, names)
+    with decided:
+        may_decide = project.owner_id == caller.user.id or caller.reader.sees_everything
+        if may_decide:
+            _decide(workbench, caller, project, clip)
+        else:
+            st.info("Only the owner of a project and admins decide.", icon=":material/lock:")
+
+
+def _ratings(clip: ReviewClip, names: Names) -> None:
+    """Side by side: as many columns as fit, one card for each rating, and one for the model."""
+    with st.container(horizontal=True, gap="small", key="review_ratings"):
+        for rating in clip.ratings:
+            with st.container(border=True, width=CARD_PX, key=f"review_rating_{rating.id}"):
+                st.text(names.user(rating.annotator_id))  # markdown would make a link of an address
+                st.markdown(f"**{_with_sign(labelling_words.rating_in_words(rating))}**", anchors=False)
+                if rating.note:
+                    st.markdown(words.plain(rating.note), anchors=False)
+                shown = f" · saw {rating.answer_shown}" if rating.answer_shown else ""
+                st.caption(f"{words.duration(rating.spent_s)}{shown}")
+        if clip.answer is not None:
+            with st.container(border=True, width=CARD_PX, key="review_answer"):
+                st.text("The model")
+                st.markdown(f"**{_with_sign(clip.answer.label)}**", anchors=False)
+                st.caption(f"{words.percent(clip.answer.confidence)} sure")
+
+
+def _with_sign(said: str) -> str:
+    first = said.split(",")[0].split(";")[0]
+    sign = words.emotion_label(Emotion(first)).split()[0] + " " if first in set(Emotion) else ""
+    return sign + words.plain(said)
+
+
+def _told(clip: ReviewClip, names: Names) -> None:
+    """What reviewers did and wrote so far, oldest first."""
+    for decision in clip.decisions:
+        with st.container(key=f"review_decision_{decision.id}"):
+            when = words.when(decision.at, session.zone())
+            st.text(f"{names.user(decision.by)}, {when}: {_deed(decision)}")
+            if decision.note:
+                st.markdown(words.plain(decision.note), anchors=False)
+
+
+def _deed(decision: Decision) -> str:
+    if decision.kind is DecisionKind.ADJUDICATE:
+        return f"decided {decision.label}"
+    return "sent back to be rated again" if decision.kind is DecisionKind.SEND_BACK else "wrote"
+
+
+def _decide(workbench: Workbench, caller: Caller, project: Project, clip: ReviewClip) -> None:
+    labelling, recording_id = workbench.labelling, clip.recording.id
+    settings = labelling.settings(project.id, caller.reader)
+    agreed = clip.consensus.label if clip.consensus is not None else None
+    key = f"review_{recording_id}_{st.session_state.get(NOTES, 0)}"
+    label = st.pills(
+        "The label that counts",
+        list(settings.labels),
+        default=agreed if agreed in settings.labels else None,
+        format_func=lambda each: words.emotion_label(Emotion(each)) if each in set(Emotion) else each,
+        key=f"{key}_label",
+        wrap=True,
+    )
+    note = st.text_area("Note", key=f"{key}_note", max_chars=1000, height=80)
+    with st.container(horizontal=True):
+        is_decided = st.button(
+            "Decide", key="review_decide", type="primary", icon=":material/gavel:", disabled=label is None
+        )
+        is_sent_back = st.button(
+            "Send back", key="review_send_back", icon=":material/undo:", help="Those who rated it rate it again."
+        )
+        is_said = st.button("Comment", key="review_comment", icon=":material/chat:", disabled=not note.strip())
+    with refusals.told():
+        if is_decided and label is not None:
+            labelling.adjudicate(project.id, recording_id, label, by=caller, note=note)
+        elif is_sent_back:
+            labelling.send_back(project.id, recording_id, by=caller, note=note)
+        elif is_said:
+            labelling.comment(project.id, recording_id, note, by=caller)
+        if is_decided or is_sent_back or is_said:
+            st.session_state[NOTES] = st.session_state.get(NOTES, 0) + 1  # only a new key empties the note
+            st.rerun()

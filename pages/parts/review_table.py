@@ -1,0 +1,114 @@
+"""The clips of a review, as a table. A frame here is a view: its columns stand in the docstring."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.domain import Emotion
+from core.labelling.labelling import ReviewClip
+from pages.parts import labelling_words, words
+from pages.parts.people_names import Names
+from pages.parts.tables import ROW_HEIGHT_PX
+from pages.parts.theme import EMOTION_COLOURS, surface, tint
+
+MOST_ROWS = 8
+"""Longer tables scroll, so that what is open stays in sight."""
+
+
+class Shown(enum.StrEnum):
+    """Which clips a reviewer looks at."""
+
+    UNDECIDED = "To decide"
+    """People disagree, or nobody could tell, and nobody has decided."""
+    DECIDED = "Decided"
+    ALL = "All"
+
+
+def chosen(clips: Iterable[ReviewClip], shown: Shown) -> list[ReviewClip]:
+    """Those of `clips` that `shown` means, in their order."""
+    if shown is Shown.ALL:
+        return list(clips)
+    return [clip for clip in clips if (_is_decided(clip) if shown is Shown.DECIDED else _is_open(clip))]
+
+
+def _is_decided(clip: ReviewClip) -> bool:
+    return clip.consensus is not None and clip.consensus.adjudicated_by is not None
+
+
+def _is_open(clip: ReviewClip) -> bool:
+    has_trouble = clip.disagreement_nats > 0 or any(rating.flag is not None for rating in clip.ratings)
+    return has_trouble and not _is_decided(clip)
+
+
+def draw(clips: Sequence[ReviewClip], names: Names, *, key: str) -> int | None:
+    """Draw the table; gives the position of the clip that is open, the first at the beginning."""
+    shades = surface()
+    labels = {label for clip in clips for label in _labels(clip)}
+    labels |= {clip.consensus.label for clip in clips if clip.consensus is not None}
+    options = sorted(_chip(label) for label in labels)
+    colours = [_colour(option, shades.background, shades.line) for option in options]
+    rows = st.dataframe(
+        frame(clips, names),
+        key=key,
+        hide_index=True,
+        row_height=ROW_HEIGHT_PX,
+        height=ROW_HEIGHT_PX * (MOST_ROWS + 1) if len(clips) > MOST_ROWS else "content",
+        placeholder="",
+        on_select="rerun",
+        selection_mode="single-row-required",
+        selection_default={"selection": {"rows": [0]}},
+        column_config={
+            "Recording": st.column_config.TextColumn(width="medium"),
+            "Said": st.column_config.MultiselectColumn(options=options, color=colours, width="large"),
+            "Consensus": st.column_config.MultiselectColumn(options=options, color=colours, width="small"),
+            "Share": st.column_config.ProgressColumn(
+                min_value=0, max_value=100, format="%.0f %%", help=labelling_words.SHARE_HELP, width="small"
+            ),
+            "Model": st.column_config.TextColumn(width="small"),
+            "State": st.column_config.TextColumn(width="medium"),
+        },
+        alt="Rated clips, those people disagree about most first",
+    ).selection.rows
+    return rows[0] if rows and rows[0] < len(clips) else 0
+
+
+def frame(clips: Iterable[ReviewClip], names: Names) -> pd.DataFrame:
+    """Columns Recording, Said (chips), Consensus (chip), Share (%), Model, State."""
+    rows = [
+        (
+            clip.recording.name,
+            [_chip(label) for label in _labels(clip)],
+            [] if clip.consensus is None else [_chip(clip.consensus.label)],
+            None if clip.consensus is None else 100 * clip.consensus.probabilities[clip.consensus.label],
+            "" if clip.answer is None else f"{clip.answer.label}, {words.percent(clip.answer.confidence)}",
+            labelling_words.state(clip, names),
+        )
+        for clip in clips
+    ]
+    return pd.DataFrame(rows, columns=["Recording", "Said", "Consensus", "Share", "Model", "State"])
+
+
+def _labels(clip: ReviewClip) -> list[str]:
+    """One word for each rating."""
+    said = []
+    for rating in clip.ratings:
+        if rating.flag is not None:
+            said.append(labelling_words.FLAG_WORDS[rating.flag])
+        elif rating.label is not None:
+            said.append(rating.label)
+        else:
+            said.append(f"{len(rating.segments)} segments")
+    return said
+
+
+def _chip(label: str) -> str:
+    return words.emotion_label(Emotion(label)) if label in set(Emotion) else label
+
+
+def _colour(chip: str, background: str, line: str) -> str:
+    emotion = next((each for each in Emotion if words.emotion_label(each) == chip), None)
+    return line if emotion is None else tint(EMOTION_COLOURS[emotion], background)

@@ -1,0 +1,273 @@
+"""Labelling over a workbench with each database: who gets which clip, and that nothing said is lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+import core.labelling.labelling as labelling_module
+from core.domain import LabellingSettings, QueueKind, RatedSegment, RatingFlag, Role
+from core.errors import (
+    ForbiddenError,
+    InvalidParameterError,
+    NotLabelledError,
+    UnknownAssignmentError,
+    UnknownProjectError,
+    UnknownRecordingError,
+)
+from core.labelling.consensus import Method
+from core.store.audit import select_audit_entries
+from tests.integration.labelling.conftest import N_CLIPS, again, make_caller, make_rating
+
+
+def clips_of(queue):
+    return [task.recording.id for task in queue.tasks]
+
+
+def test_each_clip_goes_to_as_many_people_as_the_overlap_says_and_to_nobody_twice(make_studio):
+    studio = make_studio(n_annotators=3, overlap=2)
+    given = {person.user.id: clips_of(studio.queue(person, N_CLIPS)) for person in studio.annotators}
+    assert all(len(clips) == len(set(clips)) for clips in given.values())
+    places = [clip for clips in given.values() for clip in clips]
+    assert sorted(places) == sorted(recording.id for recording in studio.recordings for _ in range(2))
+
+
+def test_reload_goes_on_at_the_same_clip(make_studio):
+    studio = make_studio()
+    ann = studio.annotators[0]
+    first = clips_of(studio.queue(ann, 3))
+    assert clips_of(studio.queue(ann, 3)) == first
+    studio.rate_next(ann)
+    assert clips_of(studio.queue(ann, 2)) == first[1:]
+
+
+def test_people_who_ask_at_the_same_moment_never_get_the_same_place(make_studio):
+    studio = make_studio(n_annotators=4, n_clips=12)
+    with ThreadPoolExecutor(8) as pool:
+        queues = list(pool.map(lambda person: studio.queue(person, 3), studio.annotators * 2))
+    by_person = {}
+    for queue in queues:
+        for task in queue.tasks:
+            by_person.setdefault(task.assignment.annotator_id, set()).add(task.recording.id)
+    clips = [clip for each in by_person.values() for clip in each]
+    assert len(clips) == len(set(clips))
+    assert set(clips) == {recording.id for recording in studio.recordings}
+
+
+def test_what_is_rated_is_kept_once_however_often_it_is_sent(make_studio):
+    studio = make_studio()
+    ann = studio.annotators[0]
+    assignment = studio.queue(ann, 1).tasks[0].assignment
+    rating_id = uuid4()
+    for _ in range(2):
+        studio.rate(ann, assignment.id, "angry", id=rating_id, second="sad", intensity=2, note="loud", spent_s=1.5)
+    said = studio.workbench.labelling.counted(studio.project.id, reader=studio.owner.reader).ratings
+    [rating] = said[assignment.recording_id]
+    assert (rating.label, rating.second, rating.intensity, rating.note, rating.spent_s) == (
+        "angry",
+        "sad",
+        2,
+        "loud",
+        1.5,
+    )
+    assert (rating.annotator_id, rating.id) == (ann.user.id, rating_id)
+    assert studio.queue(ann).progress == labelling_module.Progress(n_done=1, n_total=N_CLIPS)
+
+
+def test_undo_opens_a_clip_again_and_the_next_rating_counts(make_studio):
+    studio = make_studio()
+    ann, labelling = studio.annotators[0], studio.workbench.labelling
+    task = studio.rate_next(ann, "angry")
+    labelling.undo(studio.project.id, task.assignment.id, uuid4(), annotator=ann)
+    assert labelling.counted(studio.project.id, reader=ann.reader).ratings == {}
+    assert clips_of(studio.queue(ann, 1)) == [task.recording.id]
+    studio.rate(ann, task.assignment.id, "calm")
+    [[rating]] = labelling.counted(studio.project.id, reader=ann.reader).ratings.values()
+    assert rating.label == "calm"
+
+
+def test_what_is_skipped_comes_back_last(make_studio):
+    studio = make_studio(n_annotators=1, n_clips=3)
+    ann = studio.annotators[0]
+    first, *others = clips_of(studio.queue(ann, 3))
+    assignment = studio.queue(ann, 1).tasks[0].assignment
+    studio.workbench.labelling.skip(studio.project.id, assignment.id, uuid4(), annotator=ann)
+    assert clips_of(studio.queue(ann, 3)) == [*others, first]
+
+
+def test_clip_that_somebody_left_goes_to_another_and_their_late_rating_still_counts(make_studio, monkeypatch):
+    studio = make_studio(n_clips=1)
+    ann, bob = studio.annotators
+    left = studio.queue(ann, 1).tasks[0]
+    assert studio.queue(bob, 1).tasks == []
+    monkeypatch.setattr(labelling_module, "LEASE", timedelta(0))
+    assert clips_of(studio.queue(bob, 1)) == [left.recording.id]
+    studio.rate(ann, left.assignment.id, "sad")
+    said = studio.workbench.labelling.counted(studio.project.id, reader=ann.reader).ratings
+    assert [rating.annotator_id for rating in said[left.recording.id]] == [ann.user.id]
+
+
+@pytest.mark.parametrize("is_blind", [True, False])
+def test_models_answer_stays_hidden_until_a_blind_clip_is_rated(make_studio, is_blind):
+    studio = make_studio(is_blind=is_blind)
+    ann = studio.annotators[0]
+    hidden = studio.queue(ann).tasks
+    assert [task.guess is None for task in hidden] == [is_blind] * len(hidden)
+    task = studio.rate_next(ann)
+    assert task.guess is not None
+    assert task.rating.answer_shown == (None if is_blind else "happy")
+    assert studio.queue(ann).recent[-1].guess.label == "happy"
+
+
+def test_queues_are_mixed_by_their_shares(make_studio):
+    studio = make_studio(n_annotators=1, n_clips=8, queues={QueueKind.UNCERTAIN: 50, QueueKind.LIKELY_WRONG: 50})
+    assert len(set(clips_of(studio.queue(studio.annotators[0], 8)))) == 8
+
+
+def test_sent_back_recording_is_rated_again_by_who_rated_it(make_studio):
+    studio = make_studio()
+    ann, labelling = studio.annotators[0], studio.workbench.labelling
+    task = studio.rate_next(ann, "angry")
+    labelling.send_back(studio.project.id, task.recording.id, by=studio.owner, note="listen to the end")
+    assert labelling.consensus(studio.project.id, reader=studio.owner.reader) == []
+    assert clips_of(studio.queue(ann, 1)) == [task.recording.id]
+    studio.rate(ann, task.assignment.id, "sad")
+    [agreed] = labelling.consensus(studio.project.id, reader=studio.owner.reader)
+    assert agreed.label == "sad"
+
+
+def test_reviewers_see_what_people_disagree_about_first_and_decide(make_studio):
+    studio = make_studio(overlap=2, n_clips=2)
+    labelling = studio.workbench.labelling
+    for person, labels in zip(studio.annotators, (("sad", "sad"), ("sad", "calm")), strict=True):
+        tasks = sorted(studio.queue(person, 2).tasks, key=lambda task: task.recording.id)
+        for task, label in zip(tasks, labels, strict=True):
+            studio.rate(person, task.assignment.id, label)
+    disputed, agreed = labelling.clips_for_review(studio.project.id, reader=studio.owner.reader)
+    assert disputed.disagreement_nats > 0 == agreed.disagreement_nats
+    assert sorted(rating.label for rating in disputed.ratings) == ["calm", "sad"]
+    assert disputed.consensus.probabilities == {"calm": 0.5, "sad": 0.5}
+    labelling.comment(studio.project.id, disputed.recording.id, "hard", by=studio.owner)
+    labelling.adjudicate(studio.project.id, disputed.recording.id, "fearful", by=studio.owner)
+    consensus = {each.recording_id: each for each in labelling.consensus(studio.project.id, reader=studio.owner.reader)}
+    assert consensus[disputed.recording.id].probabilities == {"fearful": 1.0}
+    assert labelling.clips_for_review(studio.project.id, reader=studio.owner.reader)[-1].recording == disputed.recording
+    entries = select_audit_entries(studio.workbench.access.store, subject=str(disputed.recording.id))
+    assert [entry.action for entry in entries] == ["labelling.adjudicate"]
+
+
+def test_answers_are_checked_by_what_people_agree_on_newest_first(make_studio):
+    studio = make_studio()
+    for label in ("happy", "sad", "sad"):
+        studio.rate_next(studio.annotators[0], label)
+    assert studio.workbench.corrected_answers() == [False, False, True]
+
+
+def test_segments_and_flags_are_kept_as_they_were_given(make_studio):
+    studio = make_studio()
+    ann = studio.annotators[0]
+    segments = (RatedSegment(start_s=0.0, end_s=1.25, label="sad"), RatedSegment(start_s=1.25, end_s=5.0, label="calm"))
+    cut = studio.rate(ann, studio.queue(ann, 1).tasks[0].assignment.id, None, segments=segments)
+    bad = studio.rate(ann, studio.queue(ann, 1).tasks[0].assignment.id, None, flag=RatingFlag.BAD_AUDIO)
+    said = studio.workbench.labelling.counted(studio.project.id, reader=ann.reader).ratings
+    assert said[cut.recording.id][0].segments == segments
+    assert said[bad.recording.id][0].flag is RatingFlag.BAD_AUDIO
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"label": "sarcastic"}, "label"),
+        ({"label": None}, "label, flag or segments"),
+        ({"flag": RatingFlag.CANNOT_TELL}, "label, flag or segments"),
+        ({"second": "sarcastic"}, "second"),
+        ({"intensity": 4}, "intensity"),
+        ({"note": "x" * 1001}, "note"),
+        ({"spent_s": -1.0}, "spent_s"),
+        ({"label": None, "segments": (RatedSegment(start_s=2.0, end_s=1.0, label="sad"),)}, "start before its end"),
+    ],
+)
+def test_rating_out_of_place_is_refused_and_says_why(make_studio, given, word):
+    studio = make_studio(n_annotators=1, n_clips=1)
+    ann = studio.annotators[0]
+    assignment = studio.queue(ann, 1).tasks[0].assignment
+    with pytest.raises(InvalidParameterError, match=word):
+        studio.workbench.labelling.rate(studio.project.id, assignment.id, make_rating(**given), annotator=ann)
+    assert studio.workbench.labelling.counted(studio.project.id, reader=ann.reader).ratings == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"labels": ("sad",)}, "labels"),
+        ({"labels": ("sad", "sad")}, "each once"),
+        ({"labels": ("sad", " ")}, "printable"),
+        ({"overlap": 0}, "overlap"),
+        ({"annotators": (uuid4(),)}, "members"),
+        ({"queues": {QueueKind.RANDOM: 50}}, "100"),
+        ({"gold": {uuid4(): "sarcastic"}}, "gold"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_settings_out_of_place_are_refused_and_say_why(make_studio, given, word):
+    studio = make_studio(n_annotators=1, n_clips=0)
+    with pytest.raises(InvalidParameterError, match=word):
+        studio.workbench.labelling.configure(studio.project.id, LabellingSettings(**given), by=studio.owner)
+
+
+def test_strangers_members_and_others_annotators_are_kept_out(make_studio, workbench):
+    studio, other = make_studio(n_annotators=1), make_studio(n_annotators=1)
+    stranger, member = make_caller(workbench, Role.ANNOTATOR), make_caller(workbench, Role.ANALYST)
+    workbench.projects.add_member(studio.project.id, member.user.email, by=studio.owner)
+    member = again(workbench, member)
+    with pytest.raises(UnknownProjectError):
+        studio.queue(stranger)
+    with pytest.raises(ForbiddenError, match="no annotator"):
+        studio.queue(member)
+    mine = studio.queue(studio.annotators[0], 1).tasks[0]
+    with pytest.raises(UnknownProjectError):
+        studio.rate(other.annotators[0], mine.assignment.id)
+    with pytest.raises(UnknownAssignmentError):
+        studio.rate(studio.annotators[0], other.queue(other.annotators[0], 1).tasks[0].assignment.id)
+    for by in (member, studio.annotators[0]):
+        with pytest.raises(ForbiddenError, match="owner"):
+            workbench.labelling.adjudicate(studio.project.id, mine.recording.id, "sad", by=by)
+    with pytest.raises(UnknownRecordingError):
+        workbench.labelling.adjudicate(studio.project.id, other.recordings[0].id, "sad", by=studio.owner)
+
+
+def test_project_that_nobody_set_up_says_so(workbench):
+    from core.domain import Purpose
+
+    owner = make_caller(workbench, Role.ANALYST)
+    project = workbench.projects.create("Bare", Purpose.RESEARCH, by=owner)
+    owner = again(workbench, owner)
+    with pytest.raises(NotLabelledError, match="Bare"):
+        workbench.labelling.queue(project.id, annotator=owner, n=1)
+    assert workbench.labelling.projects(owner.reader) == []
+
+
+def test_deleting_a_recording_deletes_what_people_said_of_it(make_studio):
+    studio = make_studio()
+    task = studio.rate_next(studio.annotators[0])
+    studio.workbench.labelling.comment(studio.project.id, task.recording.id, "hm", by=studio.owner)
+    studio.workbench.delete_recording(task.recording.id, reader=studio.owner.reader)
+    counted = studio.workbench.labelling.counted(studio.project.id, reader=studio.owner.reader)
+    assert counted.ratings == counted.decisions == {}
+    with pytest.raises(UnknownAssignmentError):
+        studio.rate(studio.annotators[0], task.assignment.id)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_consensus_of_several_ratings(make_studio, method):
+    studio = make_studio(overlap=2, n_clips=3)
+    for person in studio.annotators:
+        for task in studio.queue(person, 3).tasks:
+            studio.rate(person, task.assignment.id, "sad" if task.recording.id == studio.recordings[0].id else "calm")
+    agreed = studio.workbench.labelling.consensus(studio.project.id, reader=studio.owner.reader, method=method)
+    assert {each.recording_id: each.label for each in agreed} == {
+        recording.id: "sad" if number == 0 else "calm" for number, recording in enumerate(studio.recordings)
+    }

@@ -1,0 +1,175 @@
+"""Annotate, Review and Labelling: what they say to whom, and what becomes of what is pressed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.domain import DecisionKind, Emotion, Purpose, QueueKind, Role
+from core.labelling.consensus import Method
+from tests.callers import make_user
+from tests.labelling_projects import caller_of, make_labelled, rate_all
+
+
+def text_of(app) -> str:
+    shown = [*app.markdown, *app.text, *app.error, *app.warning, *app.info, *app.success, *app.caption, *app.subheader]
+    return "\n".join(each.value for each in shown)
+
+
+def widget_of(app) -> dict:
+    """What the annotating widget was told."""
+    [widget] = [each for each in app.get("bidi_component") if each.proto.component_name == "telepathy_labeller"]
+    return json.loads(widget.proto.json)
+
+
+@pytest.fixture
+def labelled(workbench):
+    return make_labelled(workbench, n_clips=4, n_annotators=2, overlap=2)
+
+
+def test_annotator_of_no_project_is_told_what_to_do(open_page, sign_in):
+    sign_in(Role.ANNOTATOR)
+    app = open_page("annotate")
+    assert "makes you an annotator" in text_of(app)
+    assert not app.get("page_link"), "an annotator sets nothing up"
+    sign_in(Role.ANALYST)
+    assert [link.label for link in open_page("annotate").get("page_link")] == ["Set up a project to be labelled"]
+
+
+def test_annotate_gives_the_widget_labels_and_no_answer(open_page, sign_in, labelled):
+    sign_in(Role.ANNOTATOR, labelled.annotators[0].user)
+    app = open_page("annotate")
+    assert not app.exception
+    told = widget_of(app)
+    assert told["address"] == f"/api/v1/labelling/{labelled.project.id}"
+    assert [label["name"] for label in told["labels"]] == [emotion.value for emotion in Emotion]
+    assert told["asks"] == {"second": True, "intensity": True, "note": True}
+    assert "guess" not in json.dumps(told)
+
+
+def test_annotator_of_two_projects_chooses(open_page, sign_in, workbench, labelled):
+    annotator = labelled.annotators[0].user
+    other = make_labelled(workbench, n_clips=1, n_annotators=0, labels=("pleased", "angry"))
+    workbench.projects.add_member(other.project.id, annotator.email, by=other.owner)
+    settings = workbench.labelling.settings(other.project.id, other.owner.reader)
+    sign_in(Role.ANNOTATOR, annotator)
+    assert not open_page("annotate").selectbox
+    workbench.labelling.configure(other.project.id, replace(settings, annotators=(annotator.id,)), by=other.owner)
+    app = open_page("annotate")
+    app.selectbox(key="annotate_project").set_value(other.project.id).run()
+    assert [label["name"] for label in widget_of(app)["labels"]] == ["pleased", "angry"]
+
+
+def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in, workbench, labelled):
+    ann, ben = labelled.annotators
+    rate_all(workbench, labelled, ann, ["happy", "sad", "sad", "sad"])
+    rate_all(workbench, labelled, ben, ["angry", "sad", "sad", "sad"])
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("review")
+    assert not app.exception
+    assert "1 of 4 rated clips" in text_of(app)
+    table = app.dataframe[0].value
+    assert table["Recording"].tolist() == ["clip 00.wav"]
+    assert table["State"].tolist() == ["people disagree"]
+    text = text_of(app)
+    assert ann.user.email in text
+    assert "▲ happy" in text
+    assert "✕ angry" in text
+    recording = labelled.recordings[0]
+    app.pills(key=f"review_{recording.id}_0_label").set_value("angry")
+    app.text_area(key=f"review_{recording.id}_0_note").set_value("Listen to the *end*").run()
+    app.button(key="review_decide").click().run()
+    assert "No clip of this kind is left" in text_of(app)
+    agreed = {each.recording_id: each for each in workbench.labelling.consensus(labelled.project.id, reader=ann.reader)}
+    assert (agreed[recording.id].label, agreed[recording.id].method) == ("angry", "adjudicated")
+    app.segmented_control(key="review_shown").set_value("Decided").run()
+    assert "decided angry" in text_of(app)
+    assert "Listen to the \\*end\\*" in text_of(app)
+
+
+def test_reviewer_comments_and_sends_back(open_page, sign_in, workbench, labelled):
+    ann = labelled.annotators[0]
+    rate_all(workbench, labelled, ann, ["happy", None])
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("review")
+    assert app.dataframe[0].value["State"].tolist() == ["somebody could not tell"] * 2
+    assert app.button(key="review_comment").disabled
+    recording = labelled.recordings[1]
+    app.text_area(key=f"review_{recording.id}_0_note").set_value("Too short?").run()
+    app.button(key="review_comment").click().run()
+    assert "Too short?" in text_of(app)
+    assert app.text_area(key=f"review_{recording.id}_1_note").value == ""
+    app.button(key="review_send_back").click().run()
+    counted = workbench.labelling.counted(labelled.project.id, reader=ann.reader)
+    assert recording.id not in counted.ratings
+    kinds = [decision.kind for decision in counted.decisions[recording.id]]
+    assert kinds == [DecisionKind.COMMENT, DecisionKind.SEND_BACK]
+
+
+def test_only_the_owner_decides(open_page, sign_in, workbench, labelled):
+    rate_all(workbench, labelled, labelled.annotators[0], [None])
+    member = make_user(workbench, Role.ANALYST)
+    workbench.projects.add_member(labelled.project.id, member.email, by=labelled.owner)
+    sign_in(Role.ANALYST, member)
+    app = open_page("review")
+    assert "Only the owner of a project and admins decide." in text_of(app)
+    assert not [each for each in app.button if each.key == "review_decide"]
+    app = open_page("labelling")
+    app.segmented_control(key="labelling_part").set_value("Set up").run()
+    assert "Only the owner of a project and admins set up" in text_of(app)
+
+
+def test_a_project_is_set_up_changed_and_keeps_what_was_chosen(open_page, sign_in, workbench):
+    owner = make_user(workbench, Role.ANALYST)
+    project = workbench.projects.create("Calls", Purpose.RESEARCH, by=caller_of(workbench, owner))
+    sign_in(Role.ANALYST, owner)
+    app = open_page("labelling")
+    assert not app.exception
+    key = f"labelling_{project.id}"
+    app.segmented_control(key=f"{key}_which").set_value("My own").run()
+    assert app.button(key=f"{key}_save").disabled, "no label yet"
+    app.text_input(key=f"{key}_labels").set_value("pleased, angry , neither")
+    app.number_input(key=f"{key}_queue_random").set_value(50).run()
+    assert "These add up to 50 %" in text_of(app)
+    app.number_input(key=f"{key}_queue_uncertain").set_value(50)
+    app.number_input(key=f"{key}_overlap").set_value(3)
+    app.toggle(key=f"{key}_blind").set_value(False).run()
+    app.button(key=f"{key}_save").click().run()
+    assert not app.exception
+    kept = workbench.labelling.settings(project.id, caller_of(workbench, owner).reader)
+    assert kept.labels == ("pleased", "angry", "neither")
+    assert kept.queues == {QueueKind.RANDOM: 50, QueueKind.UNCERTAIN: 50}
+    assert (kept.overlap, kept.is_blind, kept.annotators) == (3, False, (owner.id,))
+    assert "This project has no recordings yet" in text_of(app)
+    app.segmented_control(key="labelling_part").set_value("Set up").run()
+    assert app.text_input(key=f"{key}_labels").value == "pleased, angry, neither"
+    app.text_input(key=f"{key}_labels").set_value("only one").run()
+    app.button(key=f"{key}_save").click().run()
+    assert "2 to 9 labels" in text_of(app)
+
+
+def test_progress_and_agreement_follow_the_ratings(open_page, sign_in, workbench, labelled):
+    ann, ben = labelled.annotators
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("labelling")
+    app.segmented_control(key="labelling_part").set_value("Agreement").run()
+    assert "Nobody has rated a clip yet" in text_of(app)
+    rate_all(workbench, labelled, ann, ["happy", "sad", "sad", "happy"])
+    app.run()
+    assert "No clip has been rated by two people yet" in text_of(app)
+    rate_all(workbench, labelled, ben, ["happy", "sad", "angry", "happy"])
+    app.run()
+    assert not app.exception
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert figures["Equal pairs"] == "75\xa0%"
+    assert figures["Clips rated"] == figures["By two or more"] == "4"
+    by_label, people = (each.value for each in app.dataframe)
+    assert dict(zip(by_label["Label"], by_label["Agreement"], strict=True))["▲ happy"] == 100
+    assert people["Rated"].tolist() == [4, 4]
+    app.segmented_control(key="labelling_method").set_value(Method.DAWID_SKENE).run()
+    assert not app.exception
+    app.segmented_control(key="labelling_part").set_value("Progress").run()
+    assert app.dataframe[0].value["Rated"].tolist() == [4, 4]
+    assert app.dataframe[0].value["Progress"].tolist() == [100, 100]
