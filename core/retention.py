@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,8 +9,9 @@ from uuid import UUID
 
 import structlog
 
-from core.domain import PROCESS
-from core.errors import TelepathyError, UnknownRecordingError
+from core.domain import NOBODY, PROCESS
+from core.errors import UnknownRecordingError
+from core.store.idempotency import LIFETIME, delete_idempotency_keys
 from core.store.recordings import select_recordings
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-INTERVAL_S = 3600.0
+KIND = "retention"
+HOURLY = "23 * * * *"
+"""Not at the full hour, when everybody else's clocks strike."""
 _AT_ONCE = 500
 
 
@@ -78,32 +80,23 @@ def _delete_older(
             workbench.access.audit("recordings.expire", subject, None, recordings=n_deleted, days=days)
 
 
-class RetentionClock:
-    """Deletes what has expired, at once and then every hour, in a thread of its own until it is stopped."""
+def keep_time(workbench: Workbench) -> None:
+    """Have what is over deleted by a job, at the start of the process and then every hour."""
+    jobs = workbench.jobs
+    jobs.register(KIND, delete_what_is_over, title="Deleting what is over", is_housekeeping=True)
 
-    def __init__(self, workbench: Workbench) -> None:
-        self._workbench = workbench
-        self._stops = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+    def begin() -> None:
+        jobs.schedule(KIND, HOURLY, kind=KIND, owner=NOBODY)
+        jobs.enqueue(KIND, owner=NOBODY)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    jobs.when_started(begin)
 
-    def stop(self) -> None:
-        """End, after the recording that is being deleted."""
-        self._stops.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
-    def _run(self) -> None:
-        while not self._stops.is_set():
-            try:
-                n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
-                if n_deleted:
-                    log.info("recordings whose time was over were deleted", recordings=n_deleted)
-            except TelepathyError as error:
-                log.warning("recordings whose time is over were not deleted", reason=str(error))
-            except Exception as error:  # a mistake in the program ends no promise: loud, and tried again in an hour
-                log.error("deleting recordings whose time is over failed", exc_info=error)
-            self._stops.wait(INTERVAL_S)
+def delete_what_is_over(workbench: Workbench, due_at: str = "") -> None:
+    """The job: recordings whose time is over, keys of requests after a day, and ended jobs after a while."""
+    now, run = datetime.now(UTC), workbench.jobs.current()
+    n_deleted = delete_expired(workbench, now, is_stopping=lambda: run is not None and run.is_stopping)
+    if n_deleted:
+        workbench.jobs.note(f"Recordings deleted: {n_deleted:,}.")
+    delete_idempotency_keys(workbench.store, reader=PROCESS, before=now - LIFETIME)
+    workbench.jobs.forget_ended(now)

@@ -51,7 +51,7 @@ from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
-from core.retention import RetentionClock
+from core.retention import keep_time
 from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
@@ -146,7 +146,7 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
-        self._retention = RetentionClock(self)
+        keep_time(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
         """The model called `name`, or the one of the settings; opened when it is first asked for.
@@ -461,10 +461,6 @@ class Workbench:
             return False
         return self.outbox.put("a mail", lambda: self.mailer.send(mail.to, mail.subject, mail.text))
 
-    def start_keeping_time(self) -> None:
-        """From now on, delete recordings whose time is over (`core.retention`)."""
-        self._retention.start()
-
     def readiness(self) -> list[ReadinessCheck]:
         """Whether model, store and disk are there; each with a sentence for the operator."""
         return [self._check_model(), self._check_store(), self._check_disk()]
@@ -494,7 +490,6 @@ class Workbench:
 
     def close(self) -> None:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
-        self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
         self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
         self.batches.close()
@@ -540,7 +535,6 @@ def open_workbench(settings: Settings) -> Workbench:
         access = opened.enter_context(closing(Access.open(settings)))
         workbench = Workbench(settings, store, recording_files, access)
         opened.pop_all()
-    workbench.start_keeping_time()
     try:
         workbench.recogniser()
     except ModelError as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
-import time
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,7 @@ import pytest
 from core.access.roles import ROLE_SCOPES
 from core.accounts import delete_account, write_account_export
 from core.config import Settings
-from core.domain import PROCESS, Caller, Purpose, Reader, Role, Source
+from core.domain import NOBODY, PROCESS, Caller, JobState, Purpose, Reader, Role, Source
 from core.errors import (
     ConsentNeededError,
     ForbiddenError,
@@ -26,7 +24,7 @@ from core.errors import (
     UnknownUserError,
 )
 from core.identifiers import new_id
-from core.retention import RetentionClock, delete_expired
+from core.retention import delete_expired
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings, insert_recording, select_recording
@@ -36,6 +34,7 @@ from tests.bundles import TINY
 from tests.callers import key_header, make_user
 from tests.factories import make_recording
 from tests.sounds import voice_wav
+from tests.waiting import wait_until
 
 WAV = voice_wav(seconds=1.2)
 
@@ -156,23 +155,23 @@ def test_recordings_are_deleted_when_their_time_is_over_and_others_are_not(workb
     assert delete_expired(workbench, now + timedelta(days=31)) == 0
 
 
-def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
+def test_what_is_over_is_deleted_at_the_start_and_every_hour(workbench, caller):
     project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
     old = datetime.now(UTC) - timedelta(days=2)
     recording = make_recording(owner_id=project.owner_id, project_id=project.id, created_at=old)
     insert_recording(workbench.store, recording=recording)
-    clock = RetentionClock(workbench)
-    clock.start()
-    wait_until_nothing_is_kept(workbench)
-    clock.stop()
-    clock.stop()
-    assert count_recordings(workbench.store, reader=PROCESS) == 0
-
-
-def wait_until_nothing_is_kept(workbench) -> None:
-    is_over, ends_s = threading.Event(), time.monotonic() + 20
-    while count_recordings(workbench.store, reader=PROCESS) and time.monotonic() < ends_s:
-        is_over.wait(0.01)
+    workbench.jobs.start(polling_interval_s=0.02)
+    wait_until(lambda: count_recordings(workbench.store, reader=PROCESS) == 0)
+    wait_until(lambda: [job.state for job in workbench.jobs.list_jobs(reader=PROCESS)] == [JobState.SUCCEEDED])
+    [job] = workbench.jobs.list_jobs(reader=PROCESS)
+    assert (job.title, [line.sentence for line in job.log]) == (
+        "Deleting what is over",
+        ["Recordings deleted: 1."],
+    )
+    workbench.jobs.forget_ended(datetime.now(UTC) + timedelta(hours=1))
+    assert len(workbench.jobs.list_jobs(reader=PROCESS)) == 1
+    workbench.jobs.forget_ended(datetime.now(UTC) + timedelta(days=2))
+    assert workbench.jobs.list_jobs(reader=PROCESS) == []
 
 
 def keep_expired(workbench, owner_id, *, n: int) -> None:
@@ -192,26 +191,20 @@ def test_deletion_of_what_is_over_stops_between_two_recordings(workbench, caller
     assert entry.details["recordings"] == "1"
 
 
-def test_mistake_while_deleting_does_not_end_the_clock(workbench, caller, monkeypatch):
+def test_a_mistake_while_deleting_is_a_failed_job_and_the_next_one_goes_on(workbench, caller, monkeypatch):
     workbench.settings = replace(workbench.settings, retention_days=1)
     keep_expired(workbench, caller().user.id, n=1)
-    is_called, failing = threading.Event(), workbench.recording_files.exists
+    working = workbench.recording_files.exists
 
     def exists(sha256: str) -> bool:
-        if not is_called.is_set():
-            is_called.set()
-            raise RuntimeError("a mistake")
-        return failing(sha256)
+        monkeypatch.setattr(workbench.recording_files, "exists", working)
+        raise RuntimeError("a mistake")
 
     monkeypatch.setattr(workbench.recording_files, "exists", exists)
-    monkeypatch.setattr("core.retention.INTERVAL_S", 0.01)
-    clock = RetentionClock(workbench)
-    clock.start()
-    assert is_called.wait(10)
-    keep_expired(workbench, caller().user.id, n=1)
-    wait_until_nothing_is_kept(workbench)
-    clock.stop()
-    assert count_recordings(workbench.store, reader=PROCESS) == 0
+    workbench.jobs.start(polling_interval_s=0.02)
+    wait_until(lambda: [job.state for job in workbench.jobs.list_jobs(reader=PROCESS)] == [JobState.FAILED])
+    workbench.jobs.enqueue("retention", owner=NOBODY)
+    wait_until(lambda: count_recordings(workbench.store, reader=PROCESS) == 0)
 
 
 def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, caller):

@@ -67,7 +67,9 @@ ARROWS = {
     "core.workbench": {"core"},
     "core.inbox": {"core"},
     "core.batches": {"core"},
-    "core.batch": {"core.config", "core.domain", "core.errors", "core.inference", "core.reports"},
+    "core.batch": {
+        *("core.config", "core.domain", "core.errors", "core.inference", "core.reports", "core.batch_sources"),
+    },
     "core.batch_sources": {"core.config", "core.errors"},
     "core.archives": {"core.errors"},
     "core.errands": {"core"},
