@@ -13,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from core.alerts import rules_of
 from core.config import Settings
 from core.domain import AttemptOutcome
-from core.errors import StoreError
+from core.errors import JobError, StoreError
 from core.machine import disk_share, memory_share
 from core.workbench import Analysis, Workbench
 
@@ -115,6 +115,12 @@ class Metrics:
         self._webhooks_lost = Gauge(
             "telepathy_webhook_messages_lost", "Webhooks that could not be kept.", registry=registry
         )
+        self._jobs_waiting = Gauge(
+            "telepathy_jobs_waiting", "Jobs waiting for their turn in the background.", registry=registry
+        )
+        self._jobs_oldest_s = Gauge(
+            "telepathy_jobs_oldest_waiting_seconds", "How long the oldest of them has waited.", registry=registry
+        )
         self._usage_waiting = Gauge(
             "telepathy_usage_lines_waiting", "Lines of the usage ledger noted and not yet written.", registry=registry
         )
@@ -182,6 +188,7 @@ class Metrics:
             gauge.set(math.nan if workbench is None else tell(workbench))
         self._tell_alerts(workbench)
         self._tell_webhooks(workbench)
+        self._tell_jobs(workbench)
         return generate_latest(self._registry)
 
     def _tell_alerts(self, workbench: Workbench | None) -> None:
@@ -204,6 +211,14 @@ class Metrics:
                 n_waiting, overdue_s = waiting.n_deliveries, waiting.overdue_s
         self._webhooks_waiting.set(n_waiting)
         self._webhooks_overdue.set(overdue_s)
+
+    def _tell_jobs(self, workbench: Workbench | None) -> None:
+        n_waiting, oldest_s = math.nan, math.nan
+        if workbench is not None:
+            with contextlib.suppress(JobError, StoreError):
+                n_waiting, oldest_s = workbench.jobs.waiting()
+        self._jobs_waiting.set(n_waiting)
+        self._jobs_oldest_s.set(oldest_s)
 
 
 def _disk_share_of(workbench: Workbench) -> float:

@@ -5,7 +5,6 @@ What else has to be done every hour runs beside it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -14,8 +13,9 @@ from uuid import UUID
 
 import structlog
 
-from core.domain import PROCESS
-from core.errors import TelepathyError, UnknownRecordingError
+from core.domain import NOBODY, PROCESS
+from core.errors import UnknownRecordingError
+from core.store.idempotency import LIFETIME, delete_idempotency_keys
 from core.store.recordings import select_known_hashes, select_recordings
 from core.store.usage_days import sum_up_days
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-INTERVAL_S = 3600.0
+KIND = "retention"
+HOURLY = "23 * * * *"
+"""Not at the full hour, when everybody else's clocks strike."""
 STRAY_AFTER = timedelta(hours=1)
 """Longer than any analysis takes."""
 _AT_ONCE = 500
@@ -111,50 +113,33 @@ def delete_stray_sounds(workbench: Workbench, now: datetime, *, is_stopping: Cal
     return n_deleted
 
 
-class RetentionClock:
-    """Deletes what has expired and sums up the usage of days that are over, at once and then every hour, in a thread of
-    its own until it is stopped.
+def keep_time(workbench: Workbench) -> None:
+    """Have what is over deleted by a job, at the start of the process and then every hour."""
+    jobs = workbench.jobs
+    jobs.register(KIND, delete_what_is_over, title="Deleting what is over", is_housekeeping=True)
+
+    def begin() -> None:
+        jobs.schedule(KIND, HOURLY, kind=KIND, owner=NOBODY)
+        jobs.enqueue(KIND, owner=NOBODY)
+
+    jobs.when_started(begin)
+
+
+def delete_what_is_over(workbench: Workbench, due_at: str = "") -> None:
+    """The job: recordings whose time is over, sounds without a recording, keys of requests after a day, and ended jobs
+    after a while; and the usage of days that are over is summed up.
     """
+    now, run = datetime.now(UTC), workbench.jobs.current()
 
-    def __init__(self, workbench: Workbench) -> None:
-        self._workbench = workbench
-        self._stops = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+    def is_stopping() -> bool:
+        return run is not None and run.is_stopping
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, after the recording that is being deleted."""
-        self._stops.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        self._try("deleting sounds without a recording", self._delete_stray_sounds)
-        while not self._stops.is_set():
-            self._try("deleting recordings whose time is over", self._delete_expired)
-            self._try("summing up the usage of days that are over", self._sum_up_usage)
-            self._stops.wait(INTERVAL_S)
-
-    def _try(self, doing: str, chore: Callable[[], None]) -> None:
-        try:
-            chore()
-        except TelepathyError as error:
-            log.warning(f"{doing} has to wait", reason=str(error))
-        except Exception as error:  # a mistake in the program ends no promise: loud, and tried again in an hour
-            log.error(f"{doing} failed", exc_info=error)
-
-    def _delete_expired(self) -> None:
-        n_deleted = delete_expired(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
-        if n_deleted:
-            log.info("recordings whose time was over were deleted", recordings=n_deleted)
-
-    def _delete_stray_sounds(self) -> None:
-        n_deleted = delete_stray_sounds(self._workbench, datetime.now(UTC), is_stopping=self._stops.is_set)
-        if n_deleted:
-            log.warning("sounds without a recording were deleted", sounds=n_deleted)
-
-    def _sum_up_usage(self) -> None:
-        sum_up_days(self._workbench.store, now=datetime.now(UTC), is_stopping=self._stops.is_set)
+    n_deleted = delete_expired(workbench, now, is_stopping=is_stopping)
+    if n_deleted:
+        workbench.jobs.note(f"Recordings deleted: {n_deleted:,}.")
+    n_stray = delete_stray_sounds(workbench, now, is_stopping=is_stopping)
+    if n_stray:
+        log.warning("sounds without a recording were deleted", sounds=n_stray)
+    delete_idempotency_keys(workbench.store, reader=PROCESS, before=now - LIFETIME)
+    workbench.jobs.forget_ended(now)
+    sum_up_days(workbench.store, now=now, is_stopping=is_stopping)

@@ -74,7 +74,7 @@ from core.outbox import Outbox
 from core.report_jobs import ReportClock
 from core.reports.reports import Reports
 from core.reports.schedules import ReportSchedules
-from core.retention import RetentionClock
+from core.retention import keep_time
 from core.secrets import Vault
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
@@ -194,7 +194,7 @@ class Workbench:
         self.labelling = Labelling(self)
         self.corrected_answers: Callable[[], Sequence[bool]] = self.labelling.corrected_answers
         """Whether each answer that somebody checked was right, newest first."""
-        self._retention = RetentionClock(self)
+        keep_time(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
         """The model called `name`, or the one of the settings; opened when it is first asked for.
@@ -598,10 +598,6 @@ class Workbench:
                 if self.access.user(owner_id).role is Role.ADMIN:
                     self.webhooks.emit(event_type, owner=owner_id, data=data)
 
-    def start_keeping_time(self) -> None:
-        """From now on, delete recordings whose time is over (`core.retention`)."""
-        self._retention.start()
-
     def readiness(self) -> list[ReadinessCheck]:
         """Whether model, store and disk are there; each with a sentence for the operator."""
         return [self._check_model(), self._check_store(), self._check_disk()]
@@ -631,7 +627,6 @@ class Workbench:
 
     def close(self) -> None:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
-        self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
         self.report_clock.stop()
         self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
@@ -678,7 +673,6 @@ def open_workbench(settings: Settings) -> Workbench:
         access = opened.enter_context(closing(Access.open(settings)))
         workbench = Workbench(settings, store, recording_files, access, vault)
         opened.pop_all()
-    workbench.start_keeping_time()
     try:
         workbench.recogniser()
     except ModelError as error:

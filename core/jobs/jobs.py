@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid5
 
@@ -29,7 +29,7 @@ from core.errors import (
 )
 from core.identifiers import new_id
 from core.jobs.runs import JobStopped, Lane, Run, current_run
-from core.store.jobs_database import JobsDatabaseError, prepare_jobs_database
+from core.store.jobs_database import JobsDatabaseError, Liveness, prepare_jobs_database
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,9 +41,13 @@ T = TypeVar("T")
 
 WATCH_EVERY_S = 0.5
 """How often progress is written down, and whether somebody cancelled is asked, while a job runs."""
+LOOK_FOR_OTHERS_EVERY_S = 30.0
+"""How often a process looks for jobs of processes that are gone, where several share a PostgreSQL."""
 NORMAL = 100
 """Priority of jobs that nobody gave one. Lower goes first; it decides among the jobs of one owner."""
 MAX_JOBS = 500
+KEPT_FOR, HOUSEKEEPING_KEPT_FOR = timedelta(days=90), timedelta(days=1)
+"""How long jobs that have ended are remembered."""
 _SCHEDULED = UUID("0b3f1c7e-7d0e-5c4e-9f0e-2a8f2f3c9b11")
 """Namespace of the ids of scheduled jobs; any UUID that nothing else uses."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.WARNING, "warning": logging.WARNING, "error": logging.ERROR}
@@ -59,6 +63,7 @@ class _Kind:
     function: JobFunction
     title: str
     lane: Lane
+    is_housekeeping: bool
 
 
 class Jobs:
@@ -72,6 +77,8 @@ class Jobs:
         self._changing = threading.Condition()
         self._runs: dict[str, Run] = {}
         self._is_closing = False
+        self._executor_id = ""
+        self._liveness: Liveness | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._watch: threading.Thread | None = None
 
@@ -80,12 +87,21 @@ class Jobs:
         """Whether this process takes jobs."""
         return self._runtime is not None and not self._is_closing
 
-    def register(self, kind: str, function: JobFunction, *, title: str, lane: Lane = Lane.LIGHT) -> None:
+    def register(
+        self,
+        kind: str,
+        function: JobFunction,
+        *,
+        title: str,
+        lane: Lane = Lane.LIGHT,
+        is_housekeeping: bool = False,
+    ) -> None:
         """Say what jobs called `kind` do. Before `start`: what waits from before begins then.
 
-        `title` is what people read of jobs that were enqueued without one.
+        `title` is what people read of jobs that were enqueued without one. Housekeeping is forgotten a day after it
+        has succeeded, other jobs after `KEPT_FOR`.
         """
-        self._kinds[kind] = _Kind(function=function, title=title, lane=lane)
+        self._kinds[kind] = _Kind(function=function, title=title, lane=lane, is_housekeeping=is_housekeeping)
 
     def when_started(self, callback: Callable[[], None]) -> None:
         """Have `callback` called once jobs run: to keep schedules, or to enqueue what was left."""
@@ -109,6 +125,7 @@ class Jobs:
         self._runtime = runtime
         self._is_closing = False
         try:
+            self._executor_id = self._announced(url)
             runtime.launch(
                 url,
                 executor_id=self._executor_id,
@@ -119,19 +136,49 @@ class Jobs:
             )
         except Exception as error:
             self._runtime = None
+            if self._liveness is not None:
+                self._liveness.close()
+                self._liveness = None
             with contextlib.suppress(Exception):
                 runtime.shut_down()
             raise StoreError("opening the database of jobs", type(error).__name__) from error
         self._watch = threading.Thread(target=self._watch_runs, name="jobs-watch", daemon=True)
         self._watch.start()
+        self.take_over()
         for callback in self._callbacks:
             callback()
 
-    @property
-    def _executor_id(self) -> str:
-        """The same after every start of the same process on the same machine, so that it finds what it had begun."""
+    def _announced(self, url: str) -> str:
+        """The name of this process, by which it finds what it had begun before it was killed.
+
+        The same after every start on the same machine, unless another process there has it.
+        """
         place = f"{socket.gethostname()}\n{self._settings.data_dir.resolve()}"
-        return hashlib.sha256(place.encode()).hexdigest()[:16]
+        name = hashlib.sha256(place.encode()).hexdigest()[:16]
+        if url.startswith("sqlite"):
+            return name
+        self._liveness = Liveness(url)
+        if not self._liveness.announce(name):
+            name = new_id().hex
+            self._liveness.announce(name)
+        return name
+
+    def take_over(self) -> int:
+        """Put what processes had begun that are there no longer back into the lanes; how many jobs.
+
+        Only where several share a PostgreSQL; a single one finds its own at its start.
+        """
+        runtime, liveness = self._started(), self._liveness
+        if liveness is None:
+            return 0
+        n_handed_back = 0
+        with _speaking_plainly("looking for jobs that nobody does any more"):
+            for name in runtime.executors_at_work() - {self._executor_id}:
+                if not liveness.is_there(name):
+                    n_handed_back += runtime.hand_back(name, set())
+        if n_handed_back:
+            log.info("jobs of a process that is gone were taken over", jobs=n_handed_back)
+        return n_handed_back
 
     def _started(self) -> ModuleType:
         if self._runtime is None or self._is_closing:
@@ -290,6 +337,21 @@ class Jobs:
         with _speaking_plainly("ending a schedule"):
             runtime.unschedule(name)
 
+    def forget_ended(self, now: datetime) -> None:
+        """Forget jobs that ended long ago, and housekeeping that succeeded a while ago."""
+        runtime = self._started()
+        kinds = {name for name, kind in self._kinds.items() if kind.is_housekeeping}
+        with _speaking_plainly("forgetting jobs"):
+            runtime.forget(now - KEPT_FOR, kinds=None)
+            runtime.forget(now - HOUSEKEEPING_KEPT_FOR, kinds=kinds)
+
+    def waiting(self) -> tuple[int, float]:
+        """How many jobs wait for their turn, and for how many seconds the oldest has. For monitoring."""
+        runtime = self._started()
+        with _speaking_plainly("counting jobs"):
+            n_waiting, oldest = runtime.waiting()
+        return n_waiting, 0.0 if oldest is None else max(0.0, time.time() - oldest)
+
     def step(self, name: str, function: Callable[..., T], *args: Any) -> T:
         """Inside a job: have `function(*args)` done once. Its result, which is JSON, is kept and given again.
 
@@ -391,20 +453,34 @@ class Jobs:
         return str(job.id)
 
     def _watch_runs(self) -> None:
-        """While jobs run: write down how far they are, and stop those that were cancelled from elsewhere."""
+        """While jobs run: write down how far they are, and stop those that were cancelled from elsewhere.
+
+        Now and then, look for what processes had begun that are gone.
+        """
+        look_again_s = time.monotonic() + LOOK_FOR_OTHERS_EVERY_S
         while True:
             with self._changing:
-                self._changing.wait_for(lambda: self._runs or self._runtime is None)
+                self._changing.wait_for(
+                    lambda: self._runs or self._runtime is None,
+                    None if self._liveness is None else LOOK_FOR_OTHERS_EVERY_S,
+                )
                 if self._runtime is None:
                     return
                 runs = dict(self._runs)
             try:
+                if self._liveness is not None and time.monotonic() >= look_again_s and not self._is_closing:
+                    look_again_s = time.monotonic() + LOOK_FOR_OTHERS_EVERY_S
+                    self.take_over()
                 states = self._runtime.states_of(list(runs))
                 for job_id, run in runs.items():
                     if states.get(job_id) == "CANCELLED":
                         run.stop()
                     self._write_down(run)
-            except JobsDatabaseError as error:  # the next look may succeed; no job depends on this one
+            except (
+                JobsDatabaseError,
+                StoreError,
+                JobsNotRunningError,
+            ) as error:  # the next look may succeed; no job depends on this one
                 log.warning("the progress of jobs was not written down", reason=type(error).__name__)
             with self._changing:
                 self._changing.wait_for(lambda: self._runtime is None, timeout=WATCH_EVERY_S)
@@ -448,6 +524,9 @@ class Jobs:
         if self._watch is not None:
             self._watch.join()
         runtime.shut_down()
+        if self._liveness is not None:
+            self._liveness.close()
+            self._liveness = None
 
 
 _STATES = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -30,6 +30,9 @@ WORKERS = {Lane.HEAVY: 8, Lane.LIGHT: 4, Lane.DELIVERIES: 16, Lane.TRAINING: 1}
 """Jobs of a lane that run at a time in one process."""
 WORKERS_PER_OWNER = {Lane.HEAVY: 2, Lane.LIGHT: 2, Lane.DELIVERIES: 4, Lane.TRAINING: 1}
 """Of those, how many may be one person's: the others' are for others."""
+
+MAX_COUNTED = 10_000
+"""Of jobs looked at together."""
 
 T = TypeVar("T")
 Runner = Callable[[str, str, dict[str, Any]], Any]
@@ -190,6 +193,35 @@ def statuses(*, owner: str | None, states: list[str] | None, limit: int) -> list
     )
 
 
+def waiting() -> tuple[int, float | None]:
+    """How many jobs wait for their turn, and the Unix time from which the oldest does; delayed ones do not count."""
+    found = _outside(
+        DBOS.list_workflows, status=["ENQUEUED"], name="job", limit=MAX_COUNTED, load_input=False, load_output=False
+    )
+    times = [each.created_at / 1e3 for each in found if each.created_at is not None]
+    return len(found), min(times, default=None)
+
+
+def forget(before: datetime, *, kinds: Collection[str] | None) -> None:
+    """Forget jobs that ended before: all for None, or of some kinds those that succeeded, with what schedules did."""
+    ended = ["SUCCESS"] if kinds is not None else ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+    found = _outside(
+        DBOS.list_workflows,
+        status=ended,
+        completed_before=before.isoformat(),
+        limit=MAX_COUNTED,
+        load_input=False,
+        load_output=False,
+    )
+    ids = [
+        each.workflow_id
+        for each in found
+        if kinds is None or each.name == "scheduled_run" or (each.attributes or {}).get("kind") in kinds
+    ]
+    if ids:
+        _outside(DBOS.delete_workflows, ids)
+
+
 def states_of(job_ids: list[str]) -> dict[str, str]:
     """The state of each, by id."""
     found = _outside(DBOS.list_workflows, workflow_ids=job_ids, load_input=False, load_output=False)
@@ -250,6 +282,12 @@ def stop_taking() -> None:
     """Take nothing more out of the lanes, and let no schedule fire."""
     for event in _instance().background_thread_stop_events:
         event.set()
+
+
+def executors_at_work() -> set[str]:
+    """Processes that have begun jobs and not ended them, by their executor ids."""
+    found = _outside(DBOS.list_workflows, status=["PENDING"], limit=MAX_COUNTED, load_input=False, load_output=False)
+    return {each.executor_id for each in found if each.executor_id}
 
 
 def hand_back(executor_id: str, still_running: set[str]) -> int:

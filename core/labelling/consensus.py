@@ -74,7 +74,7 @@ def _dawid_skene(by_recording: Mapping[UUID, Sequence[Rating]], labels: Sequence
     """Dawid and Skene (1979), "Maximum likelihood estimation of observer error-rates using the EM algorithm"."""
     if not by_recording:
         return {}
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from crowdkit.aggregation import DawidSkene  # two seconds and 100 MB, which only this method should cost
 
     said = pd.DataFrame(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, create_engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from core.errors import InvalidSettingError, StoreError
 from core.store.engine import reason
@@ -48,3 +50,40 @@ def prepare_jobs_database(url: str) -> str:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else reason(error)
         raise StoreError("opening the database of jobs", why) from error
     return url
+
+
+class Liveness:
+    """Says to other processes on the same PostgreSQL that this one is there, and asks whether another is.
+
+    Each holds an advisory lock of its name, which PostgreSQL lets go of when the connection ends, however it ends.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._held: Connection | None = None
+
+    def announce(self, name: str) -> bool:
+        """Take `name` until `close`; False where a process that is there has it."""
+        connection = self._engine.connect()
+        if not connection.execute(select(func.pg_try_advisory_lock(_lock(name)))).scalar_one():
+            connection.close()
+            return False
+        self._held = connection
+        return True
+
+    def is_there(self, name: str) -> bool:
+        """Whether a process of that name is there."""
+        with self._engine.connect() as connection:  # the lock, once taken, ends with the connection
+            return not connection.execute(select(func.pg_try_advisory_lock(_lock(name)))).scalar_one()
+
+    def close(self) -> None:
+        """Be there no longer."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        self._engine.dispose()
+
+
+def _lock(name: str) -> int:
+    """A signed number of 64 bits that stands for `name`."""
+    return int.from_bytes(hashlib.sha256(f"telepathy-jobs\n{name}".encode()).digest()[:8], signed=True)

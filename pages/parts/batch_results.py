@@ -25,6 +25,7 @@ from pages.parts import address, charts, frame, refusals, session, tables, usage
 from pages.parts.theme import surface
 
 REFRESH_S = 1.5
+PROBLEMS_HEIGHT_PX = 380
 SHOWN_ROWS = 500
 """Of a table on screen; the download has them all."""
 
@@ -33,7 +34,7 @@ def empty() -> None:
     """What to do next while there is no batch."""
     with st.container(border=True, key="batch_empty"):
         st.subheader("No batches yet", anchor=False)
-        st.markdown("Choose recordings or a ZIP on the left. You will see", anchors=False)
+        st.markdown("Choose recordings, or a ZIP of them. You will see", anchors=False)
         left, right = st.columns(2, gap="medium")
         left.markdown(":material/speed: **How far it is**  \nWith its rate and the time left.")
         left.markdown(":material/table_rows: **Answers as they come**  \nIn a table and charts, and as CSV.")
@@ -99,7 +100,7 @@ def _draw_progress(workbench: Workbench, status: BatchStatus) -> None:
     if status.state is JobState.RUNNING and status.seconds_left is not None and status.rate_per_s is not None:
         doing += f": {status.rate_per_s:,.1f} recordings a second, about {words.duration(status.seconds_left)} left"
     st.progress(status.share, text=doing)
-    with st.container(horizontal=True, key="batch_figures"):
+    with st.container(horizontal=True, gap="large", key="batch_figures"):
         st.metric("Recordings", f"{progress.n_done:,} of {batch.n_items:,}", width="content")
         st.metric("Answered", f"{progress.n_scored:,}", width="content")
         st.metric(
@@ -190,17 +191,8 @@ def _draw_tables(workbench: Workbench, status: BatchStatus) -> None:
     if status.progress.n_problems:
         problems = workbench.batches.rows(batch_id, reader=reader, limit=SHOWN_ROWS, has_problem=True)
         st.markdown(f"##### {words.count(status.progress.n_problems, 'problem')}", anchors=False)
-        st.dataframe(
-            problems_frame(problems),
-            key="batch_problems",
-            hide_index=True,
-            row_height=tables.ROW_HEIGHT_PX,
-            height=_height(len(problems)),
-            column_config={
-                "Recording": st.column_config.TextColumn(width="medium"),
-                "What is wrong": st.column_config.TextColumn(width="large"),
-            },
-            alt="Recordings that could not be used, and why",
+        st.table(
+            problems_frame(problems), hide_index=True, height=PROBLEMS_HEIGHT_PX if len(problems) > 8 else "content"
         )
     if status.progress.n_scored:
         answers = workbench.batches.rows(batch_id, reader=reader, limit=SHOWN_ROWS, has_problem=False)
@@ -217,5 +209,6 @@ def _height(n_rows: int) -> int | str:
 
 
 def problems_frame(rows: Sequence[BatchRow]) -> pd.DataFrame:
-    """Columns Recording, What is wrong."""
-    return pd.DataFrame([(row.name, row.problem) for row in rows], columns=["Recording", "What is wrong"])
+    """Columns Recording, What is wrong; both for a table that reads markdown, and wraps what a grid would cut."""
+    shown = [(words.plain(row.name), words.plain(row.problem)) for row in rows]
+    return pd.DataFrame(shown, columns=["Recording", "What is wrong"])

@@ -8,7 +8,7 @@ from uuid import UUID
 import streamlit as st
 
 from core.batches import KIND as BATCH
-from core.domain import Job, JobState, Reader
+from core.domain import NOBODY, Job, JobState, Reader
 from core.workbench import Workbench
 from pages.parts import frame, people_names, refusals, session, words
 
@@ -41,7 +41,8 @@ def _draw(workbench: Workbench, states: Collection[JobState] | None) -> None:
         return
     names = people_names.names_of_all(workbench) if reader.sees_everything else None
     for job in found:
-        _draw_job(workbench, job, reader, "" if names is None else names.user(job.owner_id))
+        owner = "" if names is None else "Telepathy itself" if job.owner_id == NOBODY else names.user(job.owner_id)
+        _draw_job(workbench, job, reader, owner)
     if len(found) == SHOWN:
         st.caption(f"The newest {SHOWN} are shown.")
 
@@ -70,7 +71,7 @@ def _draw_job(workbench: Workbench, job: Job, reader: Reader, owner: str) -> Non
             st.progress(job.progress, text=job.doing or None)
         if job.state is JobState.FAILED:
             st.error(job.error, icon=":material/error:")
-        with st.container(horizontal=True, key=f"jobs_{job.id}_buttons"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"jobs_{job.id}_buttons"):
             _draw_buttons(workbench, job, reader)
         if job.log:
             with st.expander(f"Log ({words.count(len(job.log), 'line')})", key=f"jobs_{job.id}_log"):

@@ -277,3 +277,44 @@ def test_a_killed_process_goes_on_where_it_stopped(tmp_path):
     assert sorted(begun) == list(range(n_steps))
     repeated = sum(begun.values()) - n_steps
     assert repeated <= n_killed, "only the step that a kill interrupted is done again"
+
+
+def test_on_postgresql_the_jobs_of_a_process_that_is_gone_are_taken_over(tmp_path, postgresql_url, monkeypatch):
+    calls: Counter[str] = Counter()
+    inside, may_go_on = threading.Event(), threading.Event()
+
+    def first():
+        calls["first"] += 1
+        inside.set()
+        assert may_go_on.wait(20)
+
+    def opened(place: str) -> Jobs:
+        jobs = Jobs(cast(Any, None), Settings(data_dir=tmp_path / place, jobs_url=postgresql_url))
+
+        def work(_workbench):
+            jobs.step("first", first)
+            jobs.step("second", lambda: calls.update(["second"]))
+
+        jobs.register("work", work, title="Work")
+        jobs.start(polling_interval_s=QUICKLY_S)
+        return jobs
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    gone = opened("one")
+    job = gone.enqueue("work", owner=ANNA)
+    assert inside.wait(20)
+    with monkeypatch.context() as patched:  # gone as if it had been killed: nothing is handed back
+        patched.setattr("core.jobs.runtime.hand_back", lambda _executor_id, _still_running: 0)
+        closing = threading.Thread(target=gone.close)
+        closing.start()
+        wait_until(lambda: not gone.is_running)
+        may_go_on.set()
+        closing.join(30)
+    other = opened("other")
+    try:
+        assert other._executor_id != gone._executor_id
+        assert ended(other, job.id).state is JobState.SUCCEEDED
+    finally:
+        other.close()
+    assert calls["second"] == 1

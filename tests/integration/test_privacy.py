@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import threading
-import time
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +15,7 @@ from core import accounts
 from core.access.roles import ROLE_SCOPES
 from core.accounts import delete_account, write_account_export
 from core.config import Settings
-from core.domain import PROCESS, Caller, Purpose, Reader, Role, Source
+from core.domain import NOBODY, PROCESS, Caller, JobState, Purpose, Reader, Role, Source
 from core.errors import (
     ConsentNeededError,
     ForbiddenError,
@@ -29,7 +27,7 @@ from core.errors import (
     UnknownUserError,
 )
 from core.identifiers import new_id
-from core.retention import RetentionClock, delete_expired, delete_stray_sounds
+from core.retention import delete_expired, delete_stray_sounds
 from core.store.audit import select_audit_entries, verify_audit_log
 from core.store.predictions import count_predictions
 from core.store.projects import delete_project
@@ -40,6 +38,7 @@ from tests.bundles import TINY
 from tests.callers import key_header, make_user
 from tests.factories import make_recording
 from tests.sounds import voice_wav
+from tests.waiting import wait_until
 
 WAV = voice_wav(seconds=1.2)
 
@@ -173,23 +172,23 @@ def test_period_counts_from_when_a_recording_was_first_sent_even_if_it_is_sent_a
     assert delete_expired(workbench, first_sent + timedelta(days=7, hours=1)) == 1
 
 
-def test_clock_deletes_at_its_start_and_stops_when_asked(workbench, caller):
+def test_what_is_over_is_deleted_at_the_start_and_every_hour(workbench, caller):
     project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
     old = datetime.now(UTC) - timedelta(days=2)
     recording = make_recording(owner_id=project.owner_id, project_id=project.id, created_at=old)
     insert_recording(workbench.store, recording=recording)
-    clock = RetentionClock(workbench)
-    clock.start()
-    wait_until_nothing_is_kept(workbench)
-    clock.stop()
-    clock.stop()
-    assert count_recordings(workbench.store, reader=PROCESS) == 0
-
-
-def wait_until_nothing_is_kept(workbench) -> None:
-    is_over, ends_s = threading.Event(), time.monotonic() + 20
-    while count_recordings(workbench.store, reader=PROCESS) and time.monotonic() < ends_s:
-        is_over.wait(0.01)
+    workbench.jobs.start(polling_interval_s=0.02)
+    wait_until(lambda: count_recordings(workbench.store, reader=PROCESS) == 0)
+    wait_until(lambda: [job.state for job in workbench.jobs.list_jobs(reader=PROCESS)] == [JobState.SUCCEEDED])
+    [job] = workbench.jobs.list_jobs(reader=PROCESS)
+    assert (job.title, [line.sentence for line in job.log]) == (
+        "Deleting what is over",
+        ["Recordings deleted: 1."],
+    )
+    workbench.jobs.forget_ended(datetime.now(UTC) + timedelta(hours=1))
+    assert len(workbench.jobs.list_jobs(reader=PROCESS)) == 1
+    workbench.jobs.forget_ended(datetime.now(UTC) + timedelta(days=2))
+    assert workbench.jobs.list_jobs(reader=PROCESS) == []
 
 
 def keep_expired(workbench, owner_id, *, n: int) -> None:
@@ -209,26 +208,20 @@ def test_deletion_of_what_is_over_stops_between_two_recordings(workbench, caller
     assert entry.details["recordings"] == "1"
 
 
-def test_mistake_while_deleting_does_not_end_the_clock(workbench, caller, monkeypatch):
+def test_a_mistake_while_deleting_is_a_failed_job_and_the_next_one_goes_on(workbench, caller, monkeypatch):
     workbench.settings = replace(workbench.settings, retention_days=1)
     keep_expired(workbench, caller().user.id, n=1)
-    is_called, failing = threading.Event(), workbench.recording_files.exists
+    working = workbench.recording_files.exists
 
     def exists(sha256: str) -> bool:
-        if not is_called.is_set():
-            is_called.set()
-            raise RuntimeError("a mistake")
-        return failing(sha256)
+        monkeypatch.setattr(workbench.recording_files, "exists", working)
+        raise RuntimeError("a mistake")
 
     monkeypatch.setattr(workbench.recording_files, "exists", exists)
-    monkeypatch.setattr("core.retention.INTERVAL_S", 0.01)
-    clock = RetentionClock(workbench)
-    clock.start()
-    assert is_called.wait(10)
-    keep_expired(workbench, caller().user.id, n=1)
-    wait_until_nothing_is_kept(workbench)
-    clock.stop()
-    assert count_recordings(workbench.store, reader=PROCESS) == 0
+    workbench.jobs.start(polling_interval_s=0.02)
+    wait_until(lambda: [job.state for job in workbench.jobs.list_jobs(reader=PROCESS)] == [JobState.FAILED])
+    workbench.jobs.enqueue("retention", owner=NOBODY)
+    wait_until(lambda: count_recordings(workbench.store, reader=PROCESS) == 0)
 
 
 def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, caller):

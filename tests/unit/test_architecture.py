@@ -76,7 +76,9 @@ ARROWS = {
     "core.workbench": {"core"},
     "core.inbox": {"core"},
     "core.batches": {"core"},
-    "core.batch": {"core.config", "core.domain", "core.errors", "core.inference", "core.reports"},
+    "core.batch": {
+        *("core.config", "core.domain", "core.errors", "core.inference", "core.reports", "core.batch_sources"),
+    },
     "core.batch_sources": {"core.config", "core.errors", "core.webhooks.address_guard"},
     "core.archives": {"core.errors"},
     "core.errands": {"core"},

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.batches import Submitted
 from core.domain import PROCESS, JobState, Role, Source
 from core.usage import Call
+from pages.parts import words
 from tests.integration.pages.conftest import NAVIGATION
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
@@ -73,8 +74,9 @@ def test_files_and_archives_are_scored_and_shown(running, open_page):
     assert metrics(app)["Recordings"] == "4 of 4"
     assert (metrics(app)["Answered"], metrics(app)["Problems"]) == ("3", "1")
     assert list(table(app, "Answer")["Recording"]) == ["110.wav", "150.wav", "one.wav"]
-    assert list(table(app, "What is wrong")["Recording"]) == ["broken.wav"]
-    assert table(app, "What is wrong")["What is wrong"][0].endswith(".")
+    [problems] = [each.value for each in app.table]
+    assert list(problems["Recording"]) == [words.plain("broken.wav")]
+    assert "not a recording that can be read" in problems["What is wrong"][0]
     assert len(app.get("plotly_chart")) == 2
 
 
