@@ -113,6 +113,7 @@ ARROWS = {
 }
 WELL_INFORMED = {
     "core.store.__main__": {"core.config"},
+    "core.labelling.__main__": {"core.config"},
     "training.evaluate": {"core.inference"},
     "training.bundle": {"core.inference"},
     "training.surrogate": {"core.inference"},
