@@ -1,4 +1,4 @@
-"""Labelling: what is asked of whom; how far annotators are, and how well they agree."""
+"""Labelling: what is asked of whom; how far annotators are, how well they agree; ratings as files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pages.parts import (
     agreement,
     frame,
     labelling_choice,
+    labelling_files,
     labelling_progress,
     labelling_set_up,
     labelling_words,
@@ -26,6 +27,7 @@ class Part(enum.StrEnum):
     SET_UP = "Set up"
     PROGRESS = "Progress"
     AGREEMENT = "Agreement"
+    FILES = "Files"
 
 
 def render() -> None:
@@ -61,6 +63,8 @@ def show(workbench: Workbench, caller: Caller, project: Project, part: Part) -> 
         labelling_set_up.draw(workbench, caller, project, settings)
     elif part is Part.PROGRESS:
         labelling_progress.draw(workbench, caller, project)
+    elif part is Part.FILES:
+        labelling_files.draw(workbench, caller, project)
     else:
         method = st.segmented_control(
             "Consensus by",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from core.domain import QueueKind, Rating, RatingFlag
 from core.labelling.consensus import Method
+from core.labelling.exchange import Import
 from core.labelling.labelling import ReviewClip
 from pages.parts.people_names import Names
 from pages.parts.words import clock, percent
@@ -101,3 +102,11 @@ def state(clip: ReviewClip, names: Names) -> str:
     if any(rating.flag is not None for rating in clip.ratings):
         return "somebody could not tell"
     return "rated once" if len(clip.ratings) == 1 else "all agree"
+
+
+def import_in_words(done: Import) -> str:
+    """What became of a file of ratings."""
+    new = "1 rating is" if done.n_new == 1 else f"{done.n_new:,} ratings are"
+    known = f" {done.n_known:,} were there before." if done.n_known else ""
+    left_out = f" {len(done.problems):,} could not be used; each says why." if done.problems else ""
+    return f"{new} new.{known}{left_out}"

@@ -9,6 +9,8 @@ import pytest
 
 from core.domain import DecisionKind, Emotion, Purpose, QueueKind, Role
 from core.labelling.consensus import Method
+from core.labelling.exchange import export_ratings
+from core.labelling.formats.kinds import LabelFormat
 from tests.callers import make_user
 from tests.labelling_projects import caller_of, make_labelled, rate_all
 
@@ -173,3 +175,21 @@ def test_progress_and_agreement_follow_the_ratings(open_page, sign_in, workbench
     app.segmented_control(key="labelling_part").set_value("Progress").run()
     assert app.dataframe[0].value["Rated"].tolist() == [4, 4]
     assert app.dataframe[0].value["Progress"].tolist() == [100, 100]
+
+
+def test_ratings_go_out_and_come_back(open_page, sign_in, workbench, labelled):
+    rate_all(workbench, labelled, labelled.annotators[0], ["happy", "sad"])
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("labelling")
+    app.segmented_control(key="labelling_part").set_value("Files").run()
+    assert not app.exception
+    assert app.button(key="labelling_import").disabled
+    data = export_ratings(workbench, labelled.project.id, LabelFormat.CSV, by=labelled.owner).data
+    foreign = data.replace(labelled.annotators[0].user.email.encode(), b"somebody-else") + b"\nnonsense,line"
+    app.file_uploader[0].upload("ratings.csv", foreign, "text/csv").run()
+    app.button(key="labelling_import").click().run()
+    assert not app.exception
+    assert "4 ratings are new." in text_of(app)
+    assert len(app.dataframe[0].value) == 1, "the line that could not be used is told"
+    counted = workbench.labelling.counted(labelled.project.id, reader=labelled.owner.reader)
+    assert [len(ratings) for ratings in counted.ratings.values()] == [2] * 4
