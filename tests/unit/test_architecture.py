@@ -88,7 +88,12 @@ ARROWS = {
 WELL_INFORMED = {
     "core.store.__main__": {"core.config"},
     "training.evaluate": {"core.inference"},
+    "training.base_sample": {"core.inference"},
     "training.bundle": {"core.inference"},
+    "training.corrections": {"core.inference"},
+    "training.embedded": {"core.inference"},
+    "training.retrain": {"core.inference"},
+    "training.retrain_commands": {"core.inference"},
     "training.surrogate": {"core.inference"},
     "training.whisper_commands": {"core.inference"},
     "training.whisper_install": {"core.inference"},
