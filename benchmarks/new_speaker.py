@@ -43,8 +43,8 @@ CORPORA = REPOSITORY.parent / "shared" / "corpora"
 CACHE = REPOSITORY / "data" / "runs" / "embedded"
 MODELS = REPOSITORY / "data" / "models"
 COUNTS = (10, 20, 40, 80)
-MIN_REST = 14
-"""Clips of the speaker that must be left to judge by: RAVDESS has 54 of each and is left out at 80."""
+MIN_REST = 10
+"""Clips of the speaker that must be left to judge by: RAVDESS has some 50 of each and is left out at 80."""
 N_SEEDS = 5
 IDENTITY = np.eye(len(Emotion), dtype=np.float32)
 ALTERNATIVES = {

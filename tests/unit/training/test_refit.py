@@ -52,14 +52,13 @@ def parent() -> HeadWeights:
 
 
 def test_a_new_voice_is_learnt_and_the_old_ones_are_kept(parent):
-    old, new = _clips(500, 2), _clips(200, 3, shift=6.0)
+    old, new = _clips(500, 2), _clips(200, 3, shift=4.0)
     before_old, before_new = _accuracy(parent, old), _accuracy(parent, new)
     assert before_old > 0.9
     assert before_new < before_old - 0.1
-    fitted = refit(parent, _clips(40, 5, shift=6.0), _clips(400, 6), plan=PLAN)
-    assert _accuracy(fitted, new) > before_new + 0.05
-    forgetful = refit(parent, _clips(40, 5, shift=6.0), _clips(0, 6), plan=PLAN)
-    assert _accuracy(forgetful, old) + 0.03 < _accuracy(fitted, old) > 0.9
+    fitted = refit(parent, _clips(40, 5, shift=4.0), _clips(400, 6), plan=PLAN)
+    assert _accuracy(fitted, new) > before_new + 0.1
+    assert _accuracy(fitted, old) > before_old - 0.03
 
 
 def test_without_replay_a_strong_pull_keeps_the_parents_weights(parent):
