@@ -47,6 +47,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
         is_reporting = report_crashes(settings)
         log_to_stderr(settings.log_level, report=report if is_reporting else None)
         workbench = await asyncio.to_thread(open_workbench, settings)
+        await asyncio.to_thread(workbench.jobs.start)
     except TelepathyError as error:
         refuse_to_start(error)
     workbench.on_analysis = api.state.metrics.observe_analysis

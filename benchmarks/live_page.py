@@ -36,6 +36,9 @@ RATE = 48_000
 SILENCE_S, VOICE_S = 3.0, 3.0
 SETTLING_S = 2.0
 """After the first event: connections are made once, and are not what a listener waits for again and again."""
+N_LOOKS = 30
+"""How often memory is read."""
+HEAP = "() => performance.memory.usedJSHeapSize"
 METER_ON_DB = -45
 """The meter's scale begins at -60; digital silence never lifts it."""
 FLAGS = [
@@ -115,6 +118,8 @@ class Seen:
     emotions: list[tuple[float, str]]
     updates: list[float]
     """When an answer was drawn."""
+    memory: list[tuple[float, float]]
+    """Resident megabytes of the process, and megabytes of the page's heap, from beginning to end."""
 
     def delays_ms(self, changes: list[tuple[float, bool]]) -> list[float]:
         """From each beginning of a voice to the first change that shows it, before the voice ends."""
@@ -148,7 +153,11 @@ def watch(app: RunningApp, microphone: Path, way: WayIn, seconds: float) -> Seen
         page.wait_for_function("() => window.telepathyProbe.updates.length", timeout=60_000)
         page.wait_for_timeout(1e3 * SETTLING_S)
         since = page.evaluate("() => performance.timeOrigin + performance.now()")
-        page.wait_for_timeout(1e3 * seconds)
+        process = psutil.Process(app.process.pid)
+        memory = []
+        for _ in range(N_LOOKS):
+            page.wait_for_timeout(1e3 * seconds / N_LOOKS)
+            memory.append((process.memory_info().rss / 1e6, page.evaluate(HEAP) / 1e6))
         found = page.evaluate("() => window.telepathyProbe")
         browser.close()
     return Seen(
@@ -156,6 +165,7 @@ def watch(app: RunningApp, microphone: Path, way: WayIn, seconds: float) -> Seen
         meter=[(at, value) for at, value in found["meter"] if at >= since],
         emotions=[(at, value) for at, value in found["emotions"] if at >= since],
         updates=[at for at in found["updates"] if at >= since],
+        memory=memory,
     )
 
 
@@ -180,11 +190,18 @@ def add_row(table: Table, way: WayIn, seen: Seen, seconds: float) -> None:
         f"{1e3 / gaps_ms.mean():.2f}" if gaps_ms.size else "none",
         f"{gaps_ms.max():.0f}" if gaps_ms.size else "none",
         f"{len(seen.meter) / seconds:.1f}",
+        *_first_and_last_third(seen.memory),
     )
 
 
 def _median_and_longest(delays_ms: list[float]) -> tuple[str, str]:
     return (f"{np.median(delays_ms):.0f}", f"{max(delays_ms):.0f}") if delays_ms else ("none", "none")
+
+
+def _first_and_last_third(memory: list[tuple[float, float]]) -> list[str]:
+    third = len(memory) // 3
+    first, last = np.median(memory[:third], axis=0), np.median(memory[-third:], axis=0)
+    return [f"{before:.0f} to {after:.0f}" for before, after in zip(first, last, strict=True)]
 
 
 def main(
@@ -204,6 +221,8 @@ def main(
         "answers a second",
         "longest gap, ms",
         "moves of the meter a second",
+        "process, first to last third, MB",
+        "page's heap, MB",
         title="From sound to screen",
         box=box.MARKDOWN,
     )

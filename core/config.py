@@ -32,6 +32,9 @@ class Settings:
     Hidden in `repr`, as it may hold a password."""
     recordings_url: str = dataclasses.field(default="", repr=False)
     """fsspec URL of the folder that keeps recordings; empty means a folder in `data_dir`."""
+    jobs_url: str = dataclasses.field(default="", repr=False)
+    """SQLAlchemy URL of the database of durable jobs: `sqlite:///FILE` or `postgresql+psycopg://...`; empty means the
+    PostgreSQL of `store_url`, or a file in `data_dir`."""
     models_dir: Path = REPOSITORY / "data" / "models"
     """Where models stand, one folder each."""
     model: str = "telepathy"
@@ -163,6 +166,13 @@ class Settings:
     def recordings_location(self) -> str:
         """Where recordings are kept: `recordings_url`, or the folder in `data_dir`."""
         return self.recordings_url or str(self.data_dir / "recordings")
+
+    @property
+    def jobs_location(self) -> str:
+        """Where durable jobs are: `jobs_url`, the PostgreSQL of `store_url`, or an SQLite file in `data_dir`."""
+        if self.jobs_url or self.store_url.startswith("postgres"):
+            return self.jobs_url or self.store_url
+        return f"sqlite:///{self.data_dir / 'jobs.sqlite'}"
 
     @property
     def access_location(self) -> str:

@@ -514,3 +514,52 @@ class ModelCard:
     size_bytes: int
     is_installed: bool = True
     """False while it lacks an encoder that others publish (`core.inference.registry.PublishedEncoder`)."""
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Stopped until somebody lets it go on."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it goes on by itself no more; a failed or cancelled job can be retried."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLogLine:
+    """One line of what a job had to say."""
+
+    at: datetime
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Work in the background, which goes on where it stopped when the process ends in between."""
+
+    id: UUID
+    kind: str
+    title: str
+    """What it is, in words."""
+    owner_id: UUID
+    state: JobState
+    progress: float
+    """How much is done, in [0, 1]."""
+    doing: str
+    """What is being done, in words; empty before it begins."""
+    created_at: datetime
+    started_at: datetime | None
+    """When it was begun last; None while it has never run."""
+    ended_at: datetime | None
+    error: str
+    """Why it failed, in a sentence; empty otherwise."""
+    log: tuple[JobLogLine, ...] = ()
+    """The newest lines, oldest first."""

@@ -50,6 +50,10 @@ TelepathyError
     ConsentNeededError             nobody has agreed yet that voices are recorded
     PurposeRefusedError            the law forbids this purpose, and no exception is recorded
     SecretError                    something encrypted cannot be read
+  JobError                       a job cannot be done, found or changed
+    JobsNotRunningError            this process runs no jobs
+    UnknownJobError                no such job
+    JobStateError                  not while it is in this state
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
     WebhookError                   the address of a webhook did not take a message
@@ -615,6 +619,42 @@ class SecretError(AccessError):
         super().__init__(
             f"{what} cannot be decrypted: no key at hand fits. Give the key that it was written with as `secret_keys`."
         )
+
+
+class JobError(TelepathyError):
+    """A job cannot be done, found or changed."""
+
+    code = "job"
+
+
+class JobsNotRunningError(JobError):
+    """Nothing runs jobs in this process, or it is about to end."""
+
+    code = "jobs_not_running"
+
+    def __init__(self) -> None:
+        super().__init__("Nothing works on jobs here at the moment. Try again once the process has started.")
+
+
+class UnknownJobError(JobError):
+    """There is no job by this id that the caller may see."""
+
+    code = "unknown_job"
+
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"There is no job {job_id}. It may be somebody else's, or long done.")
+        self.job_id = job_id
+
+
+class JobStateError(JobError):
+    """What was asked for does not go with the state that a job is in."""
+
+    code = "job_state"
+
+    def __init__(self, state: str, action: str) -> None:
+        super().__init__(f"This job is {state}: there is nothing to {action}.")
+        self.state = state
+        self.action = action
 
 
 class DeliveryError(TelepathyError):

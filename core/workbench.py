@@ -47,6 +47,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.registry import find_model
 from core.inference.stages import StageTimer
+from core.jobs.jobs import Jobs
 from core.mail import Mail, Mailer
 from core.outbox import Outbox
 from core.retention import RetentionClock
@@ -132,6 +133,8 @@ class Workbench:
         """Evaluated from `alerts.start()` on, which the process calls."""
         self.alerts.add_measures(measures_of_quotas(store, settings.plans, access.users))
         self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
+        self.jobs = Jobs(self, settings)
+        """Work in the background, from `jobs.start()` on, which the process calls."""
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -485,6 +488,7 @@ class Workbench:
         """Finish what was accepted, up to the deadline of the settings, then close the store. Safe to call twice."""
         self._retention.stop()
         ends_s = time.monotonic() + self.settings.shutdown_deadline_s
+        self.jobs.close(deadline_s=self.settings.shutdown_deadline_s / 2)
         self.alerts.close(deadline_s=self.settings.shutdown_deadline_s)
         self.executor.shutdown(deadline_s=self.settings.shutdown_deadline_s)
         with self._changed:

@@ -46,7 +46,15 @@ ARROWS = {
     "core.privacy": {"core.domain"},
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
     "core.accounts": {"core"},
-    "core.jobs": {"core.domain", "core.errors", "core.config", "core.identifiers", "core.store", "core.inference"},
+    "core.jobs": {
+        "core.domain",
+        "core.errors",
+        "core.config",
+        "core.identifiers",
+        "core.store",
+        "core.inference",
+        "core.workbench",
+    },
     "core.reports": {"core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"},
     "core.usage": {
         "core.domain",
