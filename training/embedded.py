@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from core.config import Settings
 from core.errors import AudioError
-from core.features.audio import DecodeLimits, decode
-from core.features.speech import speech_span
-from core.features.waveform import Waveform
-from core.features.windows import sliding_windows
+from core.inference.embedding import embed_recording
 from core.inference.recogniser import Recogniser
 from training.corpora import Problem
 
@@ -62,7 +59,7 @@ def embed_files(
     for number, name in enumerate(names, start=1):
         if name not in known:
             try:
-                known[name] = embed_recording(recogniser, read(name))
+                known[name] = embed_recording(recogniser, read(name), settings=Settings())
                 n_new += 1
             except (AudioError, OSError) as error:
                 problems.append(
@@ -79,31 +76,6 @@ def embed_files(
     n_dims = recogniser.parameters.n_dims
     stacked = np.stack([known[name] for name in good]) if good else np.zeros((0, n_dims), np.float32)
     return Embedded(names=good, embeddings=stacked, problems=tuple(problems))
-
-
-def embed_recording(recogniser: Recogniser, data: bytes) -> NDArray[np.float32]:
-    """Embedding (n_dims,) of one recording, as it would be judged.
-
-    Raises
-    ------
-    AudioError
-        It cannot be used.
-    """
-    settings = Settings()
-    waveform = decode(data, limits=DecodeLimits.from_settings(settings)).waveform
-    start, end = speech_span(waveform)
-    if end - start <= recogniser.parameters.max_context_s * waveform.sample_rate:
-        return recogniser.embed_speech(waveform)
-    rate = waveform.sample_rate
-    bounds = sliding_windows(waveform.duration_s, window_s=settings.window_s, hop_s=settings.hop_s)
-    parts = [
-        recogniser.embed_speech(
-            Waveform(samples=waveform.samples[round(begin * rate) : round(stop * rate)], sample_rate=rate)
-        )
-        for begin, stop in bounds
-    ]
-    mean: NDArray[np.float32] = np.mean(parts, axis=0, dtype=np.float32)
-    return mean
 
 
 def _read_cache(cache: Path | None, version: str) -> dict[str, NDArray[np.float32]]:

@@ -55,7 +55,7 @@ def retrain_command(
     try:
         _be_modest()
         settings = settings_of_this_machine()
-        parent = _find(settings.models_dir, settings.installed_models_dir, model or settings.model)
+        parent = find_model(settings.models_dir, model or settings.model, installed_dir=settings.installed_models_dir)
         into = (models or settings.installed_models_dir) / _require_name(name)
         if into.exists() and (into / "card.json").exists():
             raise typer.BadParameter(f"there is a model called {name!r}", param_hint="--name")
@@ -108,11 +108,6 @@ def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Any) 
     for problem in [*problems, *unheard]:
         tell({"event": "problem", "path": problem.path, "reason": problem.reason})
     return found
-
-
-def _find(models_dir: Path, own_dir: Path, name: str) -> Path:
-    own = own_dir / name
-    return own if (own / "card.json").is_file() and own.parent == own_dir else find_model(models_dir, name)
 
 
 def _require_name(name: str) -> str:

@@ -59,6 +59,7 @@ PUBLIC = Rule(is_public=True)
 _PREDICT = Rule(scope=Scope.PREDICT)
 _READ = Rule(scope=Scope.READ)
 _PERSON = Rule(needs_person=True)
+_MODELS = Rule(roles=ADMINS, scope=Scope.ADMIN)
 _KEYS = Rule(roles=WORKING, needs_person=True)
 
 WEBSOCKET = "WEBSOCKET"
@@ -77,6 +78,10 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/recordings/{recording_id}/audio"): _READ,
     ("DELETE", "/api/v1/recordings/{recording_id}"): Rule(roles=WORKING, scope=Scope.DELETE),
     ("GET", "/api/v1/models"): Rule(),
+    ("POST", "/api/v1/models/{name}/deploy"): _MODELS,
+    ("POST", "/api/v1/models/{name}/shadow"): _MODELS,
+    ("DELETE", "/api/v1/models/shadow"): _MODELS,
+    ("POST", "/api/v1/models/rollback"): _MODELS,
     ("GET", "/api/v1/projects"): Rule(),
     ("POST", "/api/v1/account/consent"): _PREDICT,
     ("GET", "/api/v1/account/export"): _PERSON,

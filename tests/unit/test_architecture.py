@@ -65,6 +65,7 @@ ARROWS = {
         "core.store",
     },
     "core.workbench": {"core"},
+    "core.models": {"core"},
     "core.inbox": {"core"},
     "core.errands": {"core"},
     "core.explaining": {"core"},

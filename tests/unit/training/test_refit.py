@@ -106,7 +106,7 @@ def test_soft_labels_teach_their_shares(parent):
     clips = _clips(60, 5, shift=6.0)
     halves = np.tile(np.array([0.5, 0.5, 0, 0], np.float32), (60, 1))
     soft = Examples(embeddings=clips.embeddings, targets=halves, importance=clips.importance)
-    plan = RefitPlan(n_epochs=40, learning_rate=5e-3, pull_to_parent=0.0, dropout_rates=(0, 0))
+    plan = RefitPlan(n_epochs=200, learning_rate=5e-3, pull_to_parent=0.0, dropout_rates=(0, 0))
     logits = logits_of(refit(parent, soft, _clips(0, 6), plan=plan), clips.embeddings)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     mean = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
