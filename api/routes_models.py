@@ -47,7 +47,7 @@ async def deploy(name: str, request: Request, caller: Asking, workbench: OpenWor
     The gate has to let it pass: not worse on the test speakers, better on the corrections, compared with the model
     that is deployed. Otherwise `reason` says why it is deployed all the same.
     """
-    asked = DeployRequest()
+    asked = DeployRequest(reason="")
     if request.headers.get("content-type") is not None:
         asked = await received_json(request, DeployRequest, stall_s=workbench.settings.upload_stall_s)
     await run_in_threadpool(workbench.models.deploy, name, by=caller, reason=asked.reason)

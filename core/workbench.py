@@ -48,6 +48,7 @@ from core.inference.recogniser import Progress, Recogniser, Recognition, require
 from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.mail import Mail, Mailer
+from core.models import retraining
 from core.models.models import Models
 from core.models.shadow import Shadow
 from core.outbox import Outbox
@@ -136,6 +137,7 @@ class Workbench:
         self.alerts.add_measures(measures_of_corrections(lambda: self.corrected_answers()))
         self.jobs = Jobs(self, settings)
         """Work in the background, from `jobs.start()` on, which the process calls."""
+        retraining.register(self)
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self.models = Models(settings, store, access, open_model=self.recogniser)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import Emotion
+from core.evaluation.label_shares import label_shares
 from core.inference.recogniser import Recogniser
 from training.corpora import Problem
 from training.embedded import embed_files
@@ -165,25 +166,8 @@ def _correction(record: Mapping[str, Any]) -> Correction:
     recording_id = str(record.get("recording_id") or "")
     return Correction(
         path=path,
-        shares=_shares(record),
+        shares=label_shares(record),
         speaker=str(record.get("speaker") or "").strip(),
         recording_id=UUID(recording_id) if recording_id else None,
         weight=weight,
     )
-
-
-def _shares(record: Mapping[str, Any]) -> dict[Emotion, float]:
-    label = str(record.get("label") or "").strip()
-    if label:
-        if label not in set(Emotion):
-            raise ValueError(f"label is {label!r}, not one of {', '.join(Emotion)}")
-        return {Emotion(label): 1.0}
-    said = record.get("probabilities") or {emotion: record.get(emotion) for emotion in Emotion}
-    unknown = sorted(set(said) - set(Emotion))
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not one of {', '.join(Emotion)}")
-    shares = {Emotion(name): float(value) for name, value in said.items() if value not in (None, "")}
-    total = sum(shares.values())
-    if not 0 < total < math.inf or min(shares.values()) < 0:
-        raise ValueError("there is neither a label nor a share of any emotion")
-    return {emotion: share / total for emotion, share in shares.items() if share > 0}

@@ -21,7 +21,7 @@ from training.corpora import read_manifest
 from training.corrections import Corrections, embed_corrections, load_corrections, read_corrections
 from training.errors import TrainingError
 from training.refit import RefitPlan
-from training.retrain import Retraining, retrain
+from training.retrain import Retraining, Tell, retrain
 
 NICENESS = 10
 CORPORA = REPOSITORY.parent / "shared" / "corpora"
@@ -35,10 +35,12 @@ def retrain_command(
     ],
     name: Annotated[str, typer.Option(help="Name of the new model: letters, digits, hyphens.")],
     model: Annotated[str, typer.Option(help="Model to start from; none for the one of the settings.")] = "",
+    parent: Annotated[Path | None, typer.Option(help="Folder of the model to start from, instead of --model.")] = None,
     audio: Annotated[Path, typer.Option(help="Folder that the paths of the corrections begin in.")] = Path(),
     models: Annotated[Path | None, typer.Option(help="Folder of the new model; none for data_dir/models.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder for checkpoints.")] = None,
     author: Annotated[str, typer.Option(help="Who asked for it, for the card.")] = "",
+    source: Annotated[str, typer.Option(help="Where the corrections come from, for the card.")] = "",
     epochs: Annotated[int, typer.Option(min=1, max=200, help="Rounds over the corrections.")] = DEFAULTS.n_epochs,
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1e-2)] = DEFAULTS.learning_rate,
     correction_share: Annotated[
@@ -51,18 +53,20 @@ def retrain_command(
 
     One core at low priority: beside a workbench that serves, it takes what is left over.
     """
-    tell = _print_json if as_json else _print_words
+    tell = _for_whoever_started_this() if as_json else _print_words
     try:
         _be_modest()
         settings = settings_of_this_machine()
-        parent = find_model(settings.models_dir, model or settings.model, installed_dir=settings.installed_models_dir)
+        start = parent or find_model(
+            settings.models_dir, model or settings.model, installed_dir=settings.installed_models_dir
+        )
         into = (models or settings.installed_models_dir) / _require_name(name)
         if into.exists() and (into / "card.json").exists():
             raise typer.BadParameter(f"there is a model called {name!r}", param_hint="--name")
         at = run or settings.data_dir / "retraining" / name
-        found = _corrections(corrections, audio, parent, at.with_name(f"{at.name}-embedded.npz"), tell)
+        found = _corrections(corrections, audio, start, at.with_name(f"{at.name}-embedded.npz"), tell)
         plan = RefitPlan(n_epochs=epochs, learning_rate=learning_rate, correction_share=correction_share, seed=seed)
-        asked = Retraining(parent=parent, into=into, run=at, author=author, source=corrections.name, plan=plan)
+        asked = Retraining(parent=start, into=into, run=at, author=author, source=source or corrections.name, plan=plan)
         retrain(asked, found, tell=tell)
     except (TelepathyError, TrainingError) as error:
         tell({"event": "failed", "reason": str(error)})
@@ -96,7 +100,7 @@ def base_sample_command(
     console.print(f"{n_kept} recordings in {folder / 'base.npz'}", markup=False)
 
 
-def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Any) -> Corrections:
+def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Tell) -> Corrections:
     if file.suffix == ".npz":
         return load_corrections(file)
     rows, problems = read_corrections(file)
@@ -123,11 +127,23 @@ def _be_modest() -> None:
     threadpoolctl.threadpool_limits(limits=1)
 
 
-def _print_json(said: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
+def _for_whoever_started_this() -> Tell:
+    """Prints JSON, and ends this program once the one that started it has ended: nobody reads on."""
+    starter = os.getppid()
+
+    def tell(said: Mapping[str, Any]) -> None:
+        if os.getppid() != starter:
+            raise SystemExit(1)
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+
+    return tell
 
 
 def _print_words(said: Mapping[str, Any]) -> None:
     words = " ".join(f"{name} {value}" for name, value in said.items() if name != "event")
     console.print(f"{said['event']}: {words}", markup=False, highlight=False)
+
+
+if __name__ == "__main__":  # what a workbench starts: half of what `python -m training` would have to load
+    typer.run(retrain_command)
