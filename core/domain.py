@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -563,3 +564,136 @@ class Job:
     """Why it failed, in a sentence; empty otherwise."""
     log: tuple[JobLogLine, ...] = ()
     """The newest lines, oldest first."""
+
+
+class QueueKind(enum.StrEnum):
+    """By which a labelling project chooses the next clip."""
+
+    UNCERTAIN = "uncertain"
+    """Where the model's passes disagree most: mutual information."""
+    LIKELY_WRONG = "likely_wrong"
+    """Where the model's answer has the least probability."""
+    DISAGREEMENT = "disagreement"
+    """Where annotators have disagreed most so far."""
+    DIVERSE = "diverse"
+    """Farthest from all that are labelled."""
+    RANDOM = "random"
+    """The control: what every other is to be compared with."""
+
+
+class RatingFlag(enum.StrEnum):
+    """Why a rating has no label."""
+
+    CANNOT_TELL = "cannot_tell"
+    BAD_AUDIO = "bad_audio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabellingSettings:
+    """How the clips of a project are labelled."""
+
+    labels: tuple[str, ...] = tuple(emotion.value for emotion in Emotion)
+    """In the order of their keys, 1 to 9."""
+    asks_second: bool = True
+    asks_intensity: bool = True
+    asks_note: bool = True
+    is_blind: bool = True
+    """Whether the model's answer stays hidden until a clip is rated."""
+    overlap: int = 1
+    """How many people rate each clip."""
+    annotators: tuple[UUID, ...] = ()
+    queues: Mapping[QueueKind, int] = dataclasses.field(default_factory=lambda: {QueueKind.RANDOM: 100})
+    """Share of each queue in per cent; they add up to 100."""
+    gold: Mapping[UUID, str] = dataclasses.field(default_factory=dict)
+    """Recordings whose label is known, to check annotators by; annotators are not told which they are."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedSegment:
+    """A stretch of a recording with a label of its own."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """What one annotator says of one recording."""
+
+    id: UUID
+    """Made by whoever sends it: the same one sent twice counts once."""
+    project_id: UUID
+    recording_id: UUID
+    annotator_id: UUID
+    label: str | None
+    """None where a flag says why, or where every segment has a label of its own."""
+    second: str | None = None
+    """What else was heard."""
+    intensity: int | None = None
+    """1 weak, 2 medium, 3 strong."""
+    flag: RatingFlag | None = None
+    note: str = ""
+    segments: tuple[RatedSegment, ...] = ()
+    spent_s: float = 0.0
+    """From the clip's first showing to the label."""
+    answer_shown: str | None = None
+    """The model's answer, where it stood beside the clip; None in blind mode."""
+    rated_at: datetime
+
+
+class DecisionKind(enum.StrEnum):
+    """What a reviewer does about a recording's ratings."""
+
+    ADJUDICATE = "adjudicate"
+    """Say which label counts."""
+    SEND_BACK = "send_back"
+    """Have it rated again: what was rated before counts no more."""
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a reviewer said about the ratings of a recording."""
+
+    id: UUID
+    project_id: UUID
+    recording_id: UUID
+    kind: DecisionKind
+    label: str | None
+    """Of an adjudication."""
+    note: str
+    by: UUID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A clip that waits for one annotator."""
+
+    id: UUID
+    project_id: UUID
+    recording_id: UUID
+    annotator_id: UUID
+    slot: int
+    """Which of the clip's places for annotators, from 0."""
+    assigned_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsensusLabel:
+    """What the ratings of a recording come to."""
+
+    recording_id: UUID
+    probabilities: Mapping[str, float]
+    """By label; sums to 1."""
+    method: str
+    """`majority`, `dawid_skene` or `adjudicated`."""
+    n_ratings: int
+    adjudicated_by: UUID | None = None
+
+    @property
+    def label(self) -> str:
+        """The label with the largest share; of several, the first in alphabetical order."""
+        return min(self.probabilities, key=lambda label: (-self.probabilities[label], label))

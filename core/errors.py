@@ -58,6 +58,9 @@ TelepathyError
     JobsNotRunningError            this process runs no jobs
     UnknownJobError                no such job
     JobStateError                  not while it is in this state
+  LabellingError                 something about labelling cannot be done
+    NotLabelledError               nobody has set up how this project is labelled
+    UnknownAssignmentError         no such clip among an annotator's
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
     WebhookError                   the address of a webhook did not take a message
@@ -731,3 +734,30 @@ class WebhookError(DeliveryError):
             f"The webhook at {host} did not take the message: {reason}. Check its address, and that it answers 2xx.",
             is_final=is_final,
         )
+
+
+class LabellingError(TelepathyError):
+    """Something about labelling cannot be done."""
+
+    code = "labelling"
+
+
+class NotLabelledError(LabellingError):
+    """Nobody has set up how this project is labelled."""
+
+    code = "not_labelled"
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"Nobody has set up yet how the project {project!r} is labelled. Its owner does that on the Labelling page."
+        )
+
+
+class UnknownAssignmentError(LabellingError):
+    """No such assignment of this annotator."""
+
+    code = "unknown_assignment"
+
+    def __init__(self, assignment_id: UUID) -> None:
+        super().__init__(f"There is no clip {assignment_id} among yours. Its recording may have been deleted.")
+        self.assignment_id = assignment_id

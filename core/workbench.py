@@ -47,6 +47,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
+from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
 from core.models import retraining
 from core.models.models import Models
@@ -117,8 +118,6 @@ class Workbench:
         """Write recordings while they are recognised: a disk takes as long to promise as a model to answer."""
         self.on_analysis: Callable[[Analysis], None] | None = None
         """Told of every analysis once it is stored, by the thread that made it."""
-        self.corrected_answers: Callable[[], Sequence[bool]] = tuple
-        """Whether each answer that somebody checked was right, newest first. Set by whoever keeps corrections."""
         self.usage = UsageLedger(store, settings)
         """Where calls and page actions are noted by whoever answers them."""
         self.mailer = Mailer.open(settings)
@@ -150,6 +149,9 @@ class Workbench:
         self._changed = threading.Condition()
         self._n_active = 0
         self._is_closed = False
+        self.labelling = Labelling(self)
+        self.corrected_answers: Callable[[], Sequence[bool]] = self.labelling.corrected_answers
+        """Whether each answer that somebody checked was right, newest first."""
         self._retention = RetentionClock(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:

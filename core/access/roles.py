@@ -16,6 +16,8 @@ EVERYBODY = frozenset(Role)
 """Who is signed in, whatever for."""
 WORKING = frozenset({Role.ANALYST, Role.ANNOTATOR, Role.ADMIN})
 """All but viewers, who show what it does: they send no batches and hold no keys."""
+LABELLERS = WORKING
+"""Who may be an annotator of a project."""
 ADMINS = frozenset({Role.ADMIN})
 
 PAGES: Mapping[str, frozenset[Role]] = {

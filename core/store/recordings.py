@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, selec
 from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
 from core.store.engine import Store, try_again
+from core.store.labelling import delete_labelling_of
 from core.store.schema import prediction_details, predictions, recordings, shadow_answers, training_uses
 from core.store.visibility import owned, visible
 
@@ -134,6 +135,7 @@ def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
 
 
 def _delete_row(connection: Connection, recording_id: UUID) -> None:
+    delete_labelling_of(connection, recording_id)
     uses = update(training_uses).where(training_uses.c.recording_id == recording_id)
     connection.execute(uses.values(recording_deleted_at=datetime.now(UTC)))
     connection.execute(delete(recordings).where(recordings.c.id == recording_id))

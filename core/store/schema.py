@@ -179,3 +179,65 @@ shadow_answers = Table(
     Column("probabilities", Text, nullable=False),
 )
 """What a model in the shadow said of live traffic. Apart from predictions: nobody was told."""
+
+labelling_settings = Table(
+    "labelling_settings",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Uuid, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("changed_by", Uuid, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+"""A ledger: the newest row of a project counts."""
+
+labelling_assignments = Table(
+    "labelling_assignments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Uuid, nullable=False),
+    Column("recording_id", Uuid, nullable=False),
+    Column("annotator_id", Uuid, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("assigned_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "recording_id", "slot", "attempt"),
+)
+"""Only ever appended to. Its id follows from recording and annotator, so that nobody gets a clip twice; the constraint
+lets one annotator have each place of a clip, and another after them once theirs ran out (the next attempt)."""
+
+labelling_ratings = Table(
+    "labelling_ratings",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("assignment_id", Uuid, nullable=False),
+    Column("project_id", Uuid, nullable=False),
+    Column("recording_id", Uuid, nullable=False),
+    Column("annotator_id", Uuid, nullable=False),
+    Column("label", Text),
+    Column("second", Text),
+    Column("intensity", Integer),
+    Column("flag", Text),
+    Column("note", Text, nullable=False),
+    Column("segments", Text, nullable=False),
+    Column("spent_s", Double, nullable=False),
+    Column("answer_shown", Text),
+    Column("rated_at", UtcDateTime, nullable=False),
+)
+"""A ledger of what annotators did: rated, skipped, took back. Of one assignment the row with the largest number
+counts."""
+
+labelling_decisions = Table(
+    "labelling_decisions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("project_id", Uuid, nullable=False),
+    Column("recording_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Text),
+    Column("note", Text, nullable=False),
+    Column("decided_by", Uuid, nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+)

@@ -44,6 +44,7 @@ ARROWS = {
         "core.privacy",
     },
     "core.privacy": {"core.domain"},
+    "core.labelling": {"core.domain", "core.errors", "core.identifiers", "core.access", "core.store", "core.workbench"},
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
     "core.accounts": {"core"},
     "core.jobs": {

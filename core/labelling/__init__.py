@@ -1,0 +1,1 @@
+"""Labelling: people say what they hear, several agree or not, and what they agree on teaches the model."""

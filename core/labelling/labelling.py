@@ -1,0 +1,668 @@
+"""The labelling of projects: who gets which clip, what they said, and what reviewers made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from core.access.roles import LABELLERS
+from core.domain import (
+    NOBODY,
+    PROCESS,
+    Assignment,
+    Caller,
+    ConsensusLabel,
+    Decision,
+    DecisionKind,
+    LabellingSettings,
+    Project,
+    QueueKind,
+    Rating,
+    Reader,
+    Recording,
+)
+from core.errors import (
+    ForbiddenError,
+    InvalidParameterError,
+    NotLabelledError,
+    UnknownAssignmentError,
+    UnknownRecordingError,
+)
+from core.identifiers import new_id
+from core.labelling.consensus import Method, agree
+from core.labelling.queues import disagreement, kind_of_turn, ranks
+from core.store.engine import Store
+from core.store.labelling import (
+    RATE,
+    SKIP,
+    UNDO,
+    Action,
+    Clip,
+    Place,
+    assignment_id_of,
+    insert_action,
+    insert_assignment,
+    insert_decision,
+    insert_labelling_settings,
+    select_actions,
+    select_assignments,
+    select_clips,
+    select_decisions,
+    select_labelled_projects,
+    select_labelling_settings,
+)
+from core.store.recordings import select_recordings_by_id
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
+
+LEASE = timedelta(hours=2)
+"""How long a clip waits for whom it was given to; then another may have it. A later rating counts all the same."""
+MAX_OVERLAP = 9
+MAX_LABELS = 9
+"""As many as there are keys."""
+MAX_LABEL = 30
+MAX_RATING_NOTE = 1000
+MAX_SEGMENTS = 500
+N_RECENT = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """The model's answer, as an annotator may see it."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A clip for one annotator: to be rated, or rated already."""
+
+    assignment: Assignment
+    recording: Recording
+    guess: Guess | None
+    """None in blind mode until it is rated, and where no model has answered."""
+    rating: Rating | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an annotator is."""
+
+    n_done: int
+    n_total: int
+    """Clips of the project that they have rated or still can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What an annotator has before them."""
+
+    tasks: Sequence[Task]
+    """In the order in which they should be rated."""
+    recent: Sequence[Task]
+    """What they rated last, oldest first, so that it can be taken back."""
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewClip:
+    """A recording with all that people and the model said of it."""
+
+    recording: Recording
+    ratings: Sequence[Rating]
+    """Those that count, by annotator."""
+    decisions: Sequence[Decision]
+    consensus: ConsensusLabel | None
+    """None where no rating that counts has a label."""
+    answer: Guess | None
+    disagreement_nats: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """The ratings of a project that count, and what became of its clips."""
+
+    ratings: Mapping[UUID, Sequence[Rating]]
+    """By recording; nobody twice, none that was taken back or sent back."""
+    decisions: Mapping[UUID, Sequence[Decision]]
+
+
+class Labelling:
+    """The labelling of one process. Safe to share between threads and processes: every promise is kept by the store."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._workbench = workbench
+        self._store = workbench.store
+
+    # -- setting up
+
+    def configure(self, project_id: UUID, settings: LabellingSettings, *, by: Caller) -> LabellingSettings:
+        """Set up how a project is labelled, or change it; ratings stay.
+
+        Raises
+        ------
+        UnknownProjectError
+            There is no such project, or it is not shared with them.
+        ForbiddenError
+            Only its owner and admins may.
+        InvalidParameterError
+            A setting is out of place.
+        """
+        project = self._changeable(project_id, by)
+        members = {user.id for user in self._workbench.projects.members(project.id, by.reader)}
+        _require_settings(settings, members)
+        insert_labelling_settings(
+            self._store, project_id=project_id, settings=settings, changed_by=by.user.id, at=datetime.now(UTC)
+        )
+        self._workbench.access.audit(
+            "labelling.configure",
+            str(project_id),
+            by,
+            labels=", ".join(settings.labels),
+            overlap=settings.overlap,
+            annotators=len(settings.annotators),
+            blind=settings.is_blind,
+        )
+        return settings
+
+    def settings(self, project_id: UUID, reader: Reader) -> LabellingSettings:
+        """How a project is labelled. Raises UnknownProjectError; NotLabelledError where that is not set up."""
+        project = self._workbench.projects.find(project_id, reader)
+        found = select_labelling_settings(self._store, project_id=project.id)
+        if found is None:
+            raise NotLabelledError(project.name)
+        return found
+
+    def projects(self, reader: Reader) -> list[Project]:
+        """The projects that `reader` sees and that are set up to be labelled."""
+        shared = self._workbench.projects.list_for(reader)
+        seen = dataclasses.replace(reader, project_ids=frozenset(project.id for project in shared))
+        labelled = select_labelled_projects(self._store, reader=seen)
+        return [project for project in shared if project.id in labelled]
+
+    def projects_of_annotator(self, caller: Caller) -> list[Project]:
+        """The projects in which `caller` is an annotator."""
+        found = []
+        for project in self.projects(caller.reader):
+            settings = select_labelling_settings(self._store, project_id=project.id)
+            if settings is not None and caller.user.id in settings.annotators:
+                found.append(project)
+        return found
+
+    # -- annotating
+
+    def queue(self, project_id: UUID, *, annotator: Caller, n: int) -> Queue:
+        """The next `n` clips for an annotator, theirs from now on, and how far they are.
+
+        What they have begun comes first, so that a reload goes on at the same clip; what they skipped comes last.
+
+        Raises
+        ------
+        UnknownProjectError, NotLabelledError
+            There is no such project, or nobody set it up.
+        ForbiddenError
+            They are none of its annotators.
+        """
+        settings = self._for_annotator(project_id, annotator)
+        now = datetime.now(UTC)
+        state = _State(self._store, project_id, settings, now)
+        mine = annotator.user.id
+        open_places = state.open_places(mine)
+        tried: set[UUID] = set()
+        while len(open_places) < n:
+            choice = state.choose(mine, tried)
+            if choice is None:
+                break
+            tried.add(choice.recording_id)
+            given = insert_assignment(
+                self._store,
+                project_id=project_id,
+                recording_id=choice.recording_id,
+                annotator_id=mine,
+                slot=choice.slot,
+                attempt=choice.attempt,
+                at=now,
+            )
+            if given is not None:
+                place = Place(assignment=given, attempt=choice.attempt)
+                state.add(place)
+                open_places.append(place)
+        chosen = open_places[:n]
+        rated = state.rated_by(mine)[-N_RECENT:]
+        wanted = [place.assignment.recording_id for place in (*chosen, *(place for place, _ in rated))]
+        recordings = select_recordings_by_id(self._store, recording_ids=wanted, reader=_within(project_id))
+        tasks = [
+            Task(
+                assignment=place.assignment,
+                recording=recordings[place.assignment.recording_id],
+                guess=None if settings.is_blind else state.guess(place.assignment.recording_id),
+            )
+            for place in chosen
+            if place.assignment.recording_id in recordings
+        ]
+        recent = [
+            Task(
+                assignment=place.assignment,
+                recording=recordings[place.assignment.recording_id],
+                guess=state.guess(place.assignment.recording_id),
+                rating=action.rating,
+            )
+            for place, action in rated
+            if place.assignment.recording_id in recordings
+        ]
+        return Queue(tasks=tasks, recent=recent, progress=state.progress(mine))
+
+    def rate(self, project_id: UUID, assignment_id: UUID, rating: Rating, *, annotator: Caller) -> Task:
+        """Keep a rating; on the disk once this returns. The same one again, by its id, changes nothing.
+
+        Of `rating` only what the annotator said counts: who, which recording and when are the assignment's and now's.
+
+        Raises
+        ------
+        UnknownProjectError, NotLabelledError, ForbiddenError
+            As `queue`.
+        UnknownAssignmentError
+            They were never given this clip, or its recording is deleted.
+        InvalidParameterError
+            The rating has no label of the project's set, or anything else is out of place.
+        """
+        settings = self._for_annotator(project_id, annotator)
+        _require_rating(rating, settings)
+        assignment, recording = self._assigned(project_id, assignment_id, annotator)
+        clips = select_clips(self._store, project_id=project_id, recording_id=recording.id)
+        guess = _guess(clips[0]) if clips else None
+        kept = dataclasses.replace(
+            rating,
+            project_id=project_id,
+            recording_id=recording.id,
+            annotator_id=annotator.user.id,
+            answer_shown=None if settings.is_blind or guess is None else guess.label,
+            rated_at=datetime.now(UTC),
+        )
+        insert_action(self._store, kind=RATE, assignment_id=assignment_id, rating=kept)
+        return Task(assignment=assignment, recording=recording, guess=guess, rating=kept)
+
+    def skip(self, project_id: UUID, assignment_id: UUID, action_id: UUID, *, annotator: Caller) -> None:
+        """Leave a clip for later. Raises like `rate`."""
+        self._note(SKIP, project_id, assignment_id, action_id, annotator)
+
+    def undo(self, project_id: UUID, assignment_id: UUID, action_id: UUID, *, annotator: Caller) -> None:
+        """Take back what was said of a clip; it is to be rated again. Raises like `rate`."""
+        self._note(UNDO, project_id, assignment_id, action_id, annotator)
+
+    def _note(self, kind: str, project_id: UUID, assignment_id: UUID, action_id: UUID, annotator: Caller) -> None:
+        self._for_annotator(project_id, annotator)
+        _, recording = self._assigned(project_id, assignment_id, annotator)
+        nothing = Rating(
+            id=action_id,
+            project_id=project_id,
+            recording_id=recording.id,
+            annotator_id=annotator.user.id,
+            label=None,
+            rated_at=datetime.now(UTC),
+        )
+        insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=nothing)
+
+    def progress(self, project_id: UUID, *, reader: Reader) -> dict[UUID, Progress]:
+        """How far every annotator is. Raises UnknownProjectError, NotLabelledError."""
+        settings = self.settings(project_id, reader)
+        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        return {annotator: state.progress(annotator) for annotator in settings.annotators}
+
+    def progress_of(self, project_id: UUID, *, annotator: Caller) -> Progress:
+        """How far one annotator is. Raises like `queue`."""
+        settings = self._for_annotator(project_id, annotator)
+        return _State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
+
+    # -- reviewing
+
+    def counted(self, project_id: UUID, *, reader: Reader) -> Counted:
+        """The ratings that count. Raises UnknownProjectError."""
+        self._workbench.projects.find(project_id, reader)
+        return _counted(
+            select_actions(self._store, project_id=project_id), select_decisions(self._store, project_id=project_id)
+        )
+
+    def consensus(self, project_id: UUID, *, reader: Reader, method: Method = Method.MAJORITY) -> list[ConsensusLabel]:
+        """What the ratings of every rated recording come to; an adjudication counts before any method.
+
+        Raises UnknownProjectError, NotLabelledError.
+        """
+        settings = self.settings(project_id, reader)
+        return agree(self.counted(project_id, reader=reader), settings.labels, method=method)
+
+    def clips_for_review(
+        self, project_id: UUID, *, reader: Reader, method: Method = Method.MAJORITY
+    ) -> list[ReviewClip]:
+        """Every rated recording with all that was said of it, those people disagree about most first.
+
+        Raises UnknownProjectError, NotLabelledError.
+        """
+        settings = self.settings(project_id, reader)
+        counted = self.counted(project_id, reader=reader)
+        agreed = {each.recording_id: each for each in agree(counted, settings.labels, method=method)}
+        touched = {*counted.ratings, *counted.decisions}
+        recordings = select_recordings_by_id(self._store, recording_ids=touched, reader=_within(project_id))
+        clips = {clip.recording_id: clip for clip in select_clips(self._store, project_id=project_id)}
+        found = [
+            ReviewClip(
+                recording=recordings[recording_id],
+                ratings=counted.ratings.get(recording_id, ()),
+                decisions=counted.decisions.get(recording_id, ()),
+                consensus=agreed.get(recording_id),
+                answer=_guess(clips.get(recording_id)),
+                disagreement_nats=disagreement(
+                    [rating.label for rating in counted.ratings.get(recording_id, ()) if rating.label]
+                ),
+            )
+            for recording_id in touched
+            if recording_id in recordings
+        ]
+        return sorted(found, key=lambda clip: (_is_adjudicated(clip), -clip.disagreement_nats, clip.recording.id))
+
+    def adjudicate(self, project_id: UUID, recording_id: UUID, label: str, *, by: Caller, note: str = "") -> Decision:
+        """Say which label a recording has. Raises like `send_back`, and InvalidParameterError for an unknown label."""
+        settings = self.settings(project_id, by.reader)
+        if label not in settings.labels:
+            raise InvalidParameterError("label", repr(label), f"one of {', '.join(settings.labels)}")
+        return self._decide(DecisionKind.ADJUDICATE, project_id, recording_id, by, label=label, note=note)
+
+    def send_back(self, project_id: UUID, recording_id: UUID, *, by: Caller, note: str = "") -> Decision:
+        """Have a recording rated again by those who rated it.
+
+        Raises
+        ------
+        UnknownProjectError, UnknownRecordingError
+            There is no such thing.
+        ForbiddenError
+            Only the project's owner and admins review.
+        """
+        return self._decide(DecisionKind.SEND_BACK, project_id, recording_id, by, label=None, note=note)
+
+    def comment(self, project_id: UUID, recording_id: UUID, note: str, *, by: Caller) -> Decision:
+        """Say something about a recording's ratings, for whoever reviews next. Raises like `send_back`."""
+        return self._decide(DecisionKind.COMMENT, project_id, recording_id, by, label=None, note=note)
+
+    def _decide(
+        self, kind: DecisionKind, project_id: UUID, recording_id: UUID, by: Caller, *, label: str | None, note: str
+    ) -> Decision:
+        self._changeable(project_id, by)
+        self._recording(project_id, recording_id)
+        if len(note) > MAX_RATING_NOTE:
+            raise InvalidParameterError("note", f"{len(note)} characters", f"at most {MAX_RATING_NOTE}")
+        decision = Decision(
+            id=new_id(),
+            project_id=project_id,
+            recording_id=recording_id,
+            kind=kind,
+            label=label,
+            note=note,
+            by=by.user.id,
+            at=datetime.now(UTC),
+        )
+        insert_decision(self._store, decision=decision)
+        if kind is not DecisionKind.COMMENT:
+            self._workbench.access.audit(f"labelling.{kind.value}", str(recording_id), by, label=label or "")
+        return decision
+
+    def corrected_answers(self, limit: int = 500) -> list[bool]:
+        """Whether the model's newest answer about each rated recording is what people agree on, newest rating first."""
+        checked: list[tuple[datetime, bool]] = []
+        for project_id in select_labelled_projects(self._store, reader=PROCESS):
+            settings = select_labelling_settings(self._store, project_id=project_id)
+            if settings is None:
+                continue
+            counted = _counted(
+                select_actions(self._store, project_id=project_id), select_decisions(self._store, project_id=project_id)
+            )
+            clips = {clip.recording_id: clip for clip in select_clips(self._store, project_id=project_id)}
+            for agreed in agree(counted, settings.labels, method=Method.MAJORITY):
+                guess = _guess(clips.get(agreed.recording_id))
+                if guess is not None and guess.label in settings.labels:
+                    said = counted.ratings.get(agreed.recording_id, ())
+                    decided = counted.decisions.get(agreed.recording_id, ())
+                    at = max([rating.rated_at for rating in said] + [decision.at for decision in decided])
+                    checked.append((at, guess.label == agreed.label))
+        return [is_right for _, is_right in sorted(checked, reverse=True)[:limit]]
+
+    # -- who may
+
+    def _changeable(self, project_id: UUID, by: Caller) -> Project:
+        project = self._workbench.projects.find(project_id, by.reader)
+        if project.owner_id != by.user.id and not by.reader.sees_everything:
+            raise ForbiddenError("Only the owner of a project and admins set up and review its labelling.")
+        return project
+
+    def _for_annotator(self, project_id: UUID, annotator: Caller) -> LabellingSettings:
+        settings = self.settings(project_id, annotator.reader)
+        if annotator.user.id not in settings.annotators or annotator.user.role not in LABELLERS:
+            raise ForbiddenError("You are no annotator of this project. Its owner can make you one, on the Label page.")
+        return settings
+
+    def _assigned(self, project_id: UUID, assignment_id: UUID, annotator: Caller) -> tuple[Assignment, Recording]:
+        places = select_assignments(
+            self._store, project_id=project_id, annotator_id=annotator.user.id, assignment_id=assignment_id
+        )
+        if not places:
+            raise UnknownAssignmentError(assignment_id)
+        assignment = places[0].assignment
+        return assignment, self._recording(project_id, assignment.recording_id)
+
+    def _recording(self, project_id: UUID, recording_id: UUID) -> Recording:
+        found = select_recordings_by_id(self._store, recording_ids=[recording_id], reader=_within(project_id))
+        if recording_id not in found or found[recording_id].project_id != project_id:
+            raise UnknownRecordingError(recording_id)
+        return found[recording_id]
+
+
+def _within(project_id: UUID) -> Reader:
+    """The eyes of a project: its recordings and no others."""
+    return Reader(user_id=NOBODY, project_ids=frozenset({project_id}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    recording_id: UUID
+    slot: int
+    attempt: int
+
+
+class _State:
+    """What a project's ledgers say at one moment."""
+
+    def __init__(self, store: Store, project_id: UUID, settings: LabellingSettings, now: datetime) -> None:
+        self._project_id, self._settings, self._now = project_id, settings, now
+        self._clips = select_clips(store, project_id=project_id)
+        self._by_id = {clip.recording_id: clip for clip in self._clips}
+        places = select_assignments(store, project_id=project_id)
+        actions = select_actions(store, project_id=project_id)
+        decisions = select_decisions(store, project_id=project_id)
+        self._sent_back = _sent_back(decisions)
+        self._newest = {action.assignment_id: action for action in actions}
+        self._counted = _counted(actions, decisions)
+        self._holders: dict[tuple[UUID, int], Place] = {}
+        self._places: dict[UUID, Place] = {}
+        for place in places:
+            self.add(place)
+
+    def add(self, place: Place) -> None:
+        """Take a new assignment into account."""
+        given = place.assignment
+        self._places[given.id] = place
+        holder = self._holders.get((given.recording_id, given.slot))
+        if holder is None or holder.attempt < place.attempt:
+            self._holders[(given.recording_id, given.slot)] = place
+
+    def _action(self, place: Place) -> Action | None:
+        """What counts of what was done with an assignment; None while it is open."""
+        action = self._newest.get(place.assignment.id)
+        if action is None or action.kind == UNDO:
+            return None
+        sent_back = self._sent_back.get(place.assignment.recording_id)
+        return None if sent_back is not None and action.rating.rated_at <= sent_back else action
+
+    def _is_rated(self, place: Place) -> bool:
+        action = self._action(place)
+        return action is not None and action.kind == RATE
+
+    def _is_free(self, holder: Place) -> bool:
+        """Whether another may take the place of this assignment."""
+        if self._is_rated(holder):
+            return False
+        began = max(
+            [holder.assignment.assigned_at]
+            + [at for at in [self._sent_back.get(holder.assignment.recording_id)] if at is not None]
+        )
+        return self._now - began > LEASE
+
+    def _holds(self, place: Place) -> bool:
+        return self._holders[(place.assignment.recording_id, place.assignment.slot)] is place
+
+    def _of(self, annotator: UUID) -> list[Place]:
+        return [place for place in self._places.values() if place.assignment.annotator_id == annotator]
+
+    def open_places(self, annotator: UUID) -> list[Place]:
+        """What waits for an annotator: what they have begun first, what they skipped last."""
+        waiting = [
+            place
+            for place in self._of(annotator)
+            if place.assignment.recording_id in self._by_id and not self._is_rated(place) and self._holds(place)
+        ]
+        skipped = {place.assignment.id for place in waiting if self._action(place) is not None}
+        return sorted(waiting, key=lambda place: place.assignment.id in skipped)
+
+    def rated_by(self, annotator: UUID) -> list[tuple[Place, Action]]:
+        """What an annotator has rated, in that order."""
+        rated = [(place, self._newest[place.assignment.id]) for place in self._of(annotator) if self._is_rated(place)]
+        return sorted(rated, key=lambda pair: pair[1].number)
+
+    def progress(self, annotator: UUID) -> Progress:
+        """Rated by them, and that plus what they hold or could still get."""
+        n_done = sum(self._is_rated(place) for place in self._of(annotator))
+        n_open = len(self.open_places(annotator))
+        n_free = sum(self._free_slot(clip.recording_id, annotator) is not None for clip in self._clips)
+        return Progress(n_done=n_done, n_total=n_done + n_open + n_free)
+
+    def _free_slot(self, recording_id: UUID, annotator: UUID) -> _Choice | None:
+        """A place of a clip that this annotator could take."""
+        if assignment_id_of(self._project_id, recording_id, annotator) in self._places:
+            return None
+        for slot in range(self._settings.overlap):
+            holder = self._holders.get((recording_id, slot))
+            if holder is None:
+                return _Choice(recording_id=recording_id, slot=slot, attempt=0)
+            if self._is_free(holder):
+                return _Choice(recording_id=recording_id, slot=slot, attempt=holder.attempt + 1)
+        return None
+
+    def choose(self, annotator: UUID, tried: set[UUID]) -> _Choice | None:
+        """The next clip for an annotator, by the queue whose turn it is."""
+        free = {
+            clip.recording_id: choice
+            for clip in self._clips
+            if clip.recording_id not in tried and (choice := self._free_slot(clip.recording_id, annotator)) is not None
+        }
+        if not free:
+            return None
+        kind = kind_of_turn(len(self._places), self._settings.queues)
+        numbers = self._ranks(kind)
+        best = max(free, key=lambda recording_id: (numbers[recording_id], -recording_id.int))
+        return free[best]
+
+    def _ranks(self, kind: QueueKind) -> dict[UUID, float]:
+        labels = {
+            recording_id: [rating.label or "" for rating in ratings]
+            for recording_id, ratings in self._counted.ratings.items()
+        }
+        for place in self._places.values():
+            labels.setdefault(place.assignment.recording_id, [])  # on its way to somebody: near enough to labelled
+        numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed)
+        return {clip.recording_id: float(number) for clip, number in zip(self._clips, numbers, strict=True)}
+
+    def guess(self, recording_id: UUID) -> Guess | None:
+        """The model's answer about a recording."""
+        return _guess(self._by_id.get(recording_id))
+
+
+def _sent_back(decisions: Sequence[Decision]) -> dict[UUID, datetime]:
+    """By recording: when it was last sent back."""
+    return {each.recording_id: each.at for each in decisions if each.kind is DecisionKind.SEND_BACK}
+
+
+def _counted(actions: Sequence[Action], decisions: Sequence[Decision]) -> Counted:
+    sent_back = _sent_back(decisions)
+    newest = {action.assignment_id: action for action in actions}
+    ratings: dict[UUID, list[Rating]] = {}
+    for action in sorted(newest.values(), key=lambda action: action.number):
+        rating = action.rating
+        back = sent_back.get(rating.recording_id)
+        if action.kind == RATE and (back is None or rating.rated_at > back):
+            ratings.setdefault(rating.recording_id, []).append(rating)
+    by_recording: dict[UUID, list[Decision]] = {}
+    for decision in decisions:
+        by_recording.setdefault(decision.recording_id, []).append(decision)
+    return Counted(ratings=ratings, decisions=by_recording)
+
+
+def _is_adjudicated(clip: ReviewClip) -> bool:
+    return clip.consensus is not None and clip.consensus.adjudicated_by is not None
+
+
+def _guess(clip: Clip | None) -> Guess | None:
+    if clip is None or not clip.probabilities:
+        return None
+    emotion = max(clip.probabilities, key=lambda each: clip.probabilities[each])
+    return Guess(label=emotion.value, confidence=clip.probabilities[emotion])
+
+
+def _require_settings(settings: LabellingSettings, members: set[UUID]) -> None:
+    labels = settings.labels
+    if not 2 <= len(labels) <= MAX_LABELS or len(set(labels)) < len(labels):
+        raise InvalidParameterError("labels", str(len(labels)), f"2 to {MAX_LABELS} labels, each once")
+    for label in labels:
+        if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
+            raise InvalidParameterError("labels", repr(label[:40]), f"1 to {MAX_LABEL} printable characters each")
+    if not 1 <= settings.overlap <= MAX_OVERLAP:
+        raise InvalidParameterError("overlap", str(settings.overlap), f"a whole number from 1 to {MAX_OVERLAP}")
+    strangers = set(settings.annotators) - members
+    if strangers:
+        raise InvalidParameterError(
+            "annotators", str(min(strangers)), "members of the project: share it with them first"
+        )
+    shares = settings.queues.values()
+    if sum(shares) != 100 or min(shares, default=0) < 0:
+        raise InvalidParameterError("queues", str(sum(shares)), "shares in per cent that add up to 100")
+    for label in settings.gold.values():
+        if label not in labels:
+            raise InvalidParameterError("gold", repr(label), f"one of {', '.join(labels)}")
+
+
+def _require_rating(rating: Rating, settings: LabellingSettings) -> None:
+    known = f"one of {', '.join(settings.labels)}"
+    ways = [rating.label is not None, rating.flag is not None, bool(rating.segments)]
+    if sum(ways) != 1:
+        raise InvalidParameterError("rating", "none" if not any(ways) else "several", "one of label, flag or segments")
+    for name, label in (("label", rating.label), ("second", rating.second)):
+        if label is not None and label not in settings.labels:
+            raise InvalidParameterError(name, repr(label), known)
+    if rating.intensity is not None and rating.intensity not in {1, 2, 3}:
+        raise InvalidParameterError("intensity", str(rating.intensity), "1, 2 or 3")
+    if len(rating.note) > MAX_RATING_NOTE:
+        raise InvalidParameterError("note", f"{len(rating.note)} characters", f"at most {MAX_RATING_NOTE}")
+    if not 0 <= rating.spent_s < float("inf"):
+        raise InvalidParameterError("spent_s", str(rating.spent_s), "seconds, 0 or more")
+    if len(rating.segments) > MAX_SEGMENTS:
+        raise InvalidParameterError("segments", str(len(rating.segments)), f"at most {MAX_SEGMENTS}")
+    for segment in rating.segments:
+        if segment.label not in settings.labels:
+            raise InvalidParameterError("segments", repr(segment.label), known)
+        if not 0 <= segment.start_s < segment.end_s < float("inf"):
+            raise InvalidParameterError(
+                "segments", f"{segment.start_s} to {segment.end_s}", "a start before its end, both in seconds"
+            )

@@ -1,0 +1,107 @@
+"""Which clip comes next: the queues of a labelling project, and their mixture.
+
+Conventions: a queue gives every clip a number; the clip with the largest is labelled next. All are deterministic: the
+same clips, ratings and seed give the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.domain import QueueKind
+from core.store.labelling import Clip
+
+
+def kind_of_turn(turn: int, shares: Mapping[QueueKind, int]) -> QueueKind:
+    """Which queue chooses the clip of turn number `turn`, so that after any number of turns shares are nearly kept.
+
+    Each turn goes to the queue that is farthest behind its share; of several, to the one named first in `QueueKind`.
+
+    >>> [kind_of_turn(turn, {QueueKind.UNCERTAIN: 75, QueueKind.RANDOM: 25}).value for turn in range(4)]
+    ['uncertain', 'uncertain', 'random', 'uncertain']
+    """
+    kinds = [kind for kind in QueueKind if shares.get(kind, 0) > 0]
+    counts = dict.fromkeys(kinds, 0)
+    chosen = kinds[0]
+    for done in range(turn % 100 + 1):
+        chosen = max(kinds, key=lambda kind: (done + 1) * shares[kind] - 100 * counts[kind])
+        counts[chosen] += 1
+    return chosen
+
+
+def random_rank(seed: int, recording_id: UUID) -> float:
+    """A number in [0, 1) that depends on the seed and the recording alone."""
+    digest = hashlib.sha256(f"{seed}\n{recording_id}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def disagreement(labels: Sequence[str]) -> float:
+    """Entropy of the labels given to a clip so far, in nats; 0 for one or none.
+
+    >>> round(disagreement(["sad", "calm"]), 4), disagreement(["sad", "sad"]), disagreement([])
+    (0.6931, 0.0, 0.0)
+    """
+    counts = Counter(labels)
+    n = len(labels)
+    return abs(-sum(count / n * math.log(count / n) for count in counts.values())) if n else 0.0
+
+
+def farthest_first(vectors: NDArray[np.float32], done: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of every row of `vectors` (n_clips, n_dims) from the nearest one that is done, (n_clips,).
+
+    Taking the largest again and again is the greedy 2-approximation of the k-centre problem (Gonzalez 1985), used for
+    active learning by Sener and Savarese (2018), "Active learning for convolutional neural networks: a core-set
+    approach". Where nothing is done yet, it is the distance from the mean.
+    """
+    centres = vectors[done] if done.any() else vectors.mean(axis=0, keepdims=True)
+    nearest = np.full(len(vectors), np.inf, np.float32)
+    for start in range(0, len(centres), 256):
+        some = centres[start : start + 256]
+        squares = (vectors**2).sum(1)[:, None] + (some**2).sum(1)[None] - 2 * vectors @ some.T
+        nearest = np.minimum(nearest, squares.min(axis=1))
+    distances: NDArray[np.float32] = np.sqrt(np.maximum(nearest, 0))
+    return distances
+
+
+def ranks(
+    kind: QueueKind,
+    clips: Sequence[Clip],
+    *,
+    labels: Mapping[UUID, Sequence[str]],
+    seed: int,
+    embeddings: Mapping[UUID, NDArray[np.float32]] | None = None,
+) -> NDArray[np.float64]:
+    """The number that a queue gives each clip, (n_clips,); the largest is labelled next.
+
+    Parameters
+    ----------
+    labels
+        By recording, what it was called so far.
+    embeddings
+        By recording, where it lies among the others, for the diverse queue; the model's probabilities where there is
+        none.
+    """
+    if kind is QueueKind.UNCERTAIN:
+        return np.array([clip.mutual_information_nats for clip in clips])
+    if kind is QueueKind.LIKELY_WRONG:
+        return np.array([1 - max(clip.probabilities.values(), default=0.0) for clip in clips])
+    if kind is QueueKind.DISAGREEMENT:
+        return np.array([disagreement(labels.get(clip.recording_id, ())) for clip in clips])
+    if kind is QueueKind.DIVERSE:
+        done = np.array([clip.recording_id in labels for clip in clips])
+        return farthest_first(_places(clips, embeddings or {}), done).astype(np.float64)
+    return np.array([random_rank(seed, clip.recording_id) for clip in clips])
+
+
+def _places(clips: Sequence[Clip], embeddings: Mapping[UUID, NDArray[np.float32]]) -> NDArray[np.float32]:
+    if clips and all(clip.recording_id in embeddings for clip in clips):
+        return np.stack([embeddings[clip.recording_id] for clip in clips])
+    emotions = sorted({emotion for clip in clips for emotion in clip.probabilities})
+    return np.array([[clip.probabilities.get(emotion, 0.0) for emotion in emotions] for clip in clips], np.float32)

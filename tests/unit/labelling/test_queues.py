@@ -1,0 +1,68 @@
+"""Queues: which clip comes next, and why."""
+
+from collections import Counter
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from core.domain import Emotion, QueueKind
+from core.labelling.queues import farthest_first, kind_of_turn, random_rank, ranks
+from core.store.labelling import Clip
+
+IDS = [UUID(int=number) for number in range(1, 5)]
+
+
+def clip(number, *, angry, doubt=0.1):
+    rest = (1 - angry) / 7
+    probabilities = {emotion: angry if emotion is Emotion.ANGRY else rest for emotion in Emotion}
+    return Clip(recording_id=IDS[number], probabilities=probabilities, mutual_information_nats=doubt)
+
+
+CLIPS = [clip(0, angry=0.9, doubt=0.1), clip(1, angry=0.3, doubt=0.2), clip(2, angry=0.5, doubt=0.4)]
+
+
+def first(kind, labels=None, **given):
+    return int(np.argmax(ranks(kind, CLIPS, labels=labels or {}, seed=0, **given)))
+
+
+def test_each_queue_puts_what_it_looks_for_first():
+    assert first(QueueKind.UNCERTAIN) == 2
+    assert first(QueueKind.LIKELY_WRONG) == 1
+    assert first(QueueKind.DISAGREEMENT, {IDS[0]: ["sad", "sad"], IDS[1]: ["sad", "calm"]}) == 1
+    assert first(QueueKind.DIVERSE, {IDS[1]: ["sad"]}) == 0
+
+
+def test_clip_without_a_prediction_is_the_most_likely_wrong():
+    unheard = Clip(recording_id=IDS[3], probabilities={}, mutual_information_nats=0.0)
+    assert np.argmax(ranks(QueueKind.LIKELY_WRONG, [*CLIPS, unheard], labels={}, seed=0)) == 3
+
+
+def test_diverse_goes_by_embeddings_where_every_clip_has_one():
+    embeddings = {IDS[0]: np.zeros(2, np.float32), IDS[1]: np.full(2, 9, np.float32), IDS[2]: np.ones(2, np.float32)}
+    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"]}, embeddings=embeddings) == 1
+
+
+def test_farthest_first_covers_two_groups_before_it_repeats_one():
+    vectors = np.array([[0, 0], [0, 0.1], [5, 5], [5, 5.1]], np.float32)
+    done = np.array([True, False, False, False])
+    chosen = int(np.argmax(farthest_first(vectors, done)))
+    assert chosen == 3
+    done[chosen] = True
+    assert farthest_first(vectors, done).max() < 0.2
+
+
+def test_random_order_depends_on_the_seed_alone():
+    orders = [[sorted(IDS, key=lambda each: random_rank(seed, each)) for _ in range(2)] for seed in range(8)]
+    assert all(one == again for one, again in orders)
+    assert len({tuple(one) for one, _ in orders}) > 3
+
+
+@pytest.mark.parametrize(
+    "shares", [{QueueKind.RANDOM: 100}, {QueueKind.UNCERTAIN: 70, QueueKind.DIVERSE: 20, QueueKind.RANDOM: 10}]
+)
+def test_turns_keep_the_shares(shares):
+    turns = Counter(kind_of_turn(turn, shares) for turn in range(200))
+    assert {kind: turns[kind] / 2 for kind in turns} == shares
+    early = Counter(kind_of_turn(turn, shares) for turn in range(10))
+    assert all(abs(early[kind] - share / 10) <= 1 for kind, share in shares.items())
