@@ -51,6 +51,14 @@ WORK = (
         help="Why an answer came out as it did: which stretches and which features of the voice spoke for it.",
     ),
 )
+MODELS = (
+    Entry(
+        page="models",
+        title="Models",
+        icon=":material/model_training:",
+        help="Which model answers, what each is worth, and how your corrections make a better one.",
+    ),
+)
 OWN = (
     Entry(
         page="projects",
@@ -102,7 +110,9 @@ def open_page() -> None:
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     role = caller.user.role
-    page = st.navigation({"": pages_of(WORK, role), name_in_menu(caller): pages_of(OWN, role)}, position="top")
+    groups = {"": WORK, "Models": MODELS, name_in_menu(caller): OWN}
+    menus = {name: pages_of(entries, role) for name, entries in groups.items()}
+    page = st.navigation({name: pages for name, pages in menus.items() if pages}, position="top")
     page.run()
 
 

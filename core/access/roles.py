@@ -25,6 +25,7 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "live": EVERYBODY,
     "explore": WORKING,
     "explain": EVERYBODY,
+    "models": frozenset({Role.ANALYST, Role.ADMIN}),
     "projects": WORKING,
     "usage": EVERYBODY,
     "account": EVERYBODY,

@@ -24,7 +24,7 @@ from uuid import UUID
 import numpy as np
 
 from core.config import REPOSITORY, Settings
-from core.domain import PROCESS, Caller, Emotion, Job, JobState, Reader
+from core.domain import PROCESS, Caller, ConsensusLabel, Emotion, Job, JobState, Reader
 from core.errors import (
     AudioError,
     InvalidParameterError,
@@ -168,6 +168,21 @@ def read_corrections(text: str) -> tuple[list[CorrectedRecording], list[str]]:
         except (ValueError, TypeError) as error:
             problems.append(f"Row {number}: {error}.")
     return rows, problems
+
+
+def corrections_of(labels: Sequence[ConsensusLabel]) -> tuple[list[CorrectedRecording], int]:
+    """What a model can learn of a labelling project's consensus, and of how many recordings it can learn nothing.
+
+    Labels that are no emotion ("can't tell", ...) do not count; where nothing else was said, nothing is learnt.
+    """
+    found: list[CorrectedRecording] = []
+    for label in labels:
+        shares = {
+            Emotion(name): share for name, share in label.probabilities.items() if share > 0 and name in set(Emotion)
+        }
+        if shares:
+            found.append(CorrectedRecording(recording_id=label.recording_id, shares=shares))
+    return found, len(labels) - len(found)
 
 
 def estimate_s(n_corrections: int, plan: RetrainingPlan) -> float:
