@@ -161,10 +161,14 @@ def read_corrections(text: str) -> tuple[list[CorrectedRecording], list[str]]:
     rows: list[CorrectedRecording] = []
     problems: list[str] = []
     for number, record in enumerate(reader, start=1):
+        said = record["recording_id"] or ""
         try:
-            rows.append(
-                CorrectedRecording(recording_id=UUID(record["recording_id"] or ""), shares=label_shares(record))
-            )
+            recording_id = UUID(said)
+        except ValueError:
+            problems.append(f"Row {number}: recording_id is {said!r}, not the id of a recording.")
+            continue
+        try:
+            rows.append(CorrectedRecording(recording_id=recording_id, shares=label_shares(record)))
         except (ValueError, TypeError) as error:
             problems.append(f"Row {number}: {error}.")
     return rows, problems

@@ -183,7 +183,7 @@ def _compared(name: str, comparison: Comparison, figure: str) -> str:
     if math.isnan(comparison.difference):
         return f"{name}: none at hand."
     before, after = 100 * comparison.champion, 100 * comparison.challenger
-    return f"{name}: {figure} {before:.1f} % to {after:.1f} % over {comparison.n_clips:,} clips."
+    return f"{name}: {figure} {before:.1f}\xa0% to {after:.1f}\xa0% over {comparison.n_clips:,} clips."
 
 
 def _draw_scores(version: ModelVersion) -> None:
@@ -191,12 +191,12 @@ def _draw_scores(version: ModelVersion) -> None:
     if not scores.scores:
         return
     st.markdown("##### Scores", anchors=False)
-    st.dataframe(
+    st.table(
         pd.DataFrame(
             [
                 (
                     score.title,
-                    score.n_recordings,
+                    f"{score.n_recordings:,}",
                     _percent(score.accuracy),
                     _percent(score.unweighted_average_recall),
                     score.protocol,
@@ -204,10 +204,7 @@ def _draw_scores(version: ModelVersion) -> None:
                 for score in scores.scores
             ],
             columns=["Judged on", "Recordings", "Accuracy", "Mean recall", "Protocol"],
-        ),
-        hide_index=True,
-        key="models_scores",
-        alt="Scores by protocol",
+        ).set_index("Judged on"),
     )
     if scores.protocol:
         st.caption(words.plain(scores.protocol))
@@ -216,7 +213,7 @@ def _draw_scores(version: ModelVersion) -> None:
 def _percent(measured: Measured) -> str:
     if math.isnan(measured.value):
         return "—"
-    return f"{100 * measured.value:.1f} % ({100 * measured.low:.1f} to {100 * measured.high:.1f})"
+    return f"{100 * measured.value:.1f}\xa0% ({100 * measured.low:.1f} to {100 * measured.high:.1f})"
 
 
 def _draw_shadow(workbench: Workbench, version: ModelVersion, standing: Standing) -> None:
@@ -234,8 +231,8 @@ def _draw_shadow(workbench: Workbench, version: ModelVersion, standing: Standing
     st.markdown("##### In the shadow", anchors=False)
     st.markdown(
         f"Of {n_answers:,} recordings that **{standing.deployed}** answered, it said the same of "
-        f"{n_same / n_answers:.0%}. "
-        f"Mean confidence {shadow:.0%}, where {standing.deployed} had {champion:.0%}.",
+        f"{100 * n_same / n_answers:.0f}\xa0%. "
+        f"Mean confidence {100 * shadow:.0f}\xa0%, where {standing.deployed} had {100 * champion:.0f}\xa0%.",
         anchors=False,
     )
     st.plotly_chart(

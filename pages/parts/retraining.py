@@ -54,7 +54,7 @@ def _draw_form(workbench: Workbench, caller: Caller, parent: str) -> None:
         with st.expander("Settings", key="models_settings"):
             plan = _ask_plan()
         if len(corrections) >= retraining.MIN_CORRECTIONS:
-            seconds = retraining.estimate_s(len(corrections), plan)
+            seconds = max(10.0, round(retraining.estimate_s(len(corrections), plan), -1))
             st.caption(
                 f"{len(corrections):,} corrections; about {words.duration(seconds)} where nothing else is done. "
                 "It works on one core after everybody else."

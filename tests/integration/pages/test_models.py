@@ -82,7 +82,7 @@ def test_a_table_says_how_many_corrections_it_holds_and_what_is_wrong(open_page)
     table = f"recording_id,label\n{rows}nobody,happy\n".encode()
     app.file_uploader(key="models_table_file").set_value(("corrections.csv", table, "text/csv")).run()
     assert "6 corrections; about" in said(app)
-    assert "Row 7: badly formed" in said(app)
+    assert "Row 7: recording_id is 'nobody', not the id of a recording." in said(app)
     assert not app.button(key="models_begin").disabled
 
 
