@@ -21,6 +21,10 @@ TelepathyError
     SurrogateMismatchError         its surrogate imitates another version
     DamagedReferencesError         the voices to compare with cannot be read
     EncoderMissingError            the encoder that others publish is not installed
+    GateNotPassedError             it may not take the place of the deployed model
+    NothingToRollBackError         no model was deployed before
+    ModelNameTakenError            another model has this name
+    RetrainingFailedError          no new model came of a retraining
   StoreError                     the store cannot answer
     UnknownRecordingError          no such recording
     UnknownPredictionError         no such prediction
@@ -331,6 +335,44 @@ class EncoderMissingError(ModelError):
         )
         self.model = model
         self.encoder = encoder
+
+
+class GateNotPassedError(ModelError):
+    """It may not take the place of the deployed model."""
+
+    code = "gate_not_passed"
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"Model {model!r} was not deployed: {reason}. To deploy it all the same, say why.")
+        self.model = model
+
+
+class NothingToRollBackError(ModelError):
+    """No model was deployed before."""
+
+    code = "nothing_to_roll_back"
+
+    def __init__(self) -> None:
+        super().__init__("No other model was deployed before this one. Deploy one by its name instead.")
+
+
+class ModelNameTakenError(ModelError):
+    """Another model has this name."""
+
+    code = "model_name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a model named {name!r} already, or one is being made. Choose another name.")
+        self.name = name
+
+
+class RetrainingFailedError(ModelError):
+    """No new model came of a retraining."""
+
+    code = "retraining_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"No new model was made: {reason.rstrip('.')}.")
 
 
 class StoreError(TelepathyError):

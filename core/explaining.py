@@ -27,7 +27,6 @@ from core.features.prosody_reference import (
 )
 from core.features.waveform import Waveform
 from core.inference.attribution import Attribution, Stretch
-from core.inference.registry import find_model
 from core.inference.surrogate import ProsodyAttribution, describe_attribution, explain_prosody, open_surrogate
 from core.workbench import Workbench
 
@@ -90,7 +89,7 @@ def explain_voice(
     part = _cut(waveform, attribution.window)
     prosody = measure_speech_prosody(part)
     surrogate, missing = _explained(
-        workbench, prosody, model=model or workbench.settings.model, attribution=attribution
+        workbench, prosody, model=model or workbench.models.deployed, attribution=attribution
     )
     deviations = compare_prosody(prosody, by_name[name])
     return VoiceReasons(
@@ -108,7 +107,7 @@ def _explained(
     workbench: Workbench, prosody: Prosody, *, model: str, attribution: Attribution
 ) -> tuple[ProsodyAttribution | None, str]:
     try:
-        surrogate = open_surrogate(find_model(workbench.settings.models_dir, model))
+        surrogate = open_surrogate(workbench.models.folder(model))
     except (SurrogateNotFoundError, SurrogateMismatchError) as error:
         return None, str(error)
     explained = explain_prosody(

@@ -65,11 +65,13 @@ from core.identifiers import new_id
 from core.inference.attribution import Attribution, attribute
 from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
-from core.inference.registry import find_model
 from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
+from core.models import retraining
+from core.models.models import Models
+from core.models.shadow import Shadow
 from core.outbox import Outbox
 from core.report_jobs import ReportClock
 from core.reports.reports import Reports
@@ -183,8 +185,13 @@ class Workbench:
         """Many recordings at once, in the background."""
         self.batches.on_end = self._tell_of_batch
         self.batches.on_failure = self._tell_of_failed_batch
+        retraining.register(self)
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
+        self.models = Models(settings, store, access, open_model=self.recogniser)
+        """Which model versions there are and which one answers."""
+        self.shadow = Shadow(store, settings)
+        """Lets another model hear what is answered."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
         self._models_changing = threading.Lock()
         self._model_opening = threading.Lock()
@@ -197,7 +204,7 @@ class Workbench:
         keep_time(self)
 
     def recogniser(self, name: str | None = None) -> Recogniser:
-        """The model called `name`, or the one of the settings; opened when it is first asked for.
+        """The model called `name`, or whose version that is, or the deployed one; opened when it is first asked for.
 
         Raises
         ------
@@ -208,7 +215,7 @@ class Workbench:
         DamagedModelError, FeatureMismatchError
             It cannot be used.
         """
-        name = name or self.settings.model
+        name = name or self.models.deployed
         known = self._opened_model(name)
         if known is not None:
             return known
@@ -216,13 +223,17 @@ class Workbench:
             known = self._opened_model(name)
             if known is not None:
                 return known
+            folder = self.models.folder(name)
+            known = self._opened_model(folder.name)  # asked for by its version
+            if known is not None:
+                return known
             opened = Recogniser.open(
-                find_model(self.settings.models_dir, name),
+                folder,
                 installed_dir=self.settings.installed_models_dir,
                 n_interpreters=self.settings.inference_workers,
             )
             with self._models_changing:
-                self._models[name] = opened
+                self._models[folder.name] = opened
                 if len(self._models) > MAX_OPEN_MODELS:
                     self._models.popitem(last=False)
             return opened
@@ -330,6 +341,9 @@ class Workbench:
                 stage_durations_s={stage: spent_ms / 1e3 for stage, spent_ms in timer.milliseconds.items()},
             )
             self._tell(analysis)
+            listener = self.models.standing.shadow
+            if listener is not None and model is None:
+                self.shadow.hear(lambda: self.recogniser(listener), audio.waveform, recording, prediction)
             tell(1.0, "Done")
             return analysis
 
@@ -640,6 +654,7 @@ class Workbench:
         if is_drained:
             self._keepers.shutdown()
         self.webhooks.close()
+        self.shadow.close()
         self.usage.close()
         self.outbox.close(deadline_s=max(1.0, ends_s - time.monotonic()))
         self.limits.close()

@@ -91,6 +91,14 @@ LABELLING = (
         help="Set up what is asked of whom; how far they are and how well they agree; labels in and out.",
     ),
 )
+MODELS = (
+    Entry(
+        page="models",
+        title="Models",
+        icon=":material/model_training:",
+        help="Which model answers, what each is worth, and how your corrections make a better one.",
+    ),
+)
 OWN = (
     Entry(
         page="projects",
@@ -148,7 +156,7 @@ def open_page() -> None:
     session.keep_to(caller)
     frame.stay_signed_in(session.workbench().settings.access_token_minutes)
     role = caller.user.role
-    groups = {"": WORK, "Bulk": BULK, "Label": LABELLING, name_in_menu(caller): OWN}
+    groups = {"": WORK, "Bulk": BULK, "Label": (*LABELLING, *MODELS), name_in_menu(caller): OWN}
     found = {title: pages_of(entries, role) for title, entries in groups.items()}
     page = st.navigation({title: entries for title, entries in found.items() if entries}, position="top")
     page.run()

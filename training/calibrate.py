@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from training.heads import Head
+if TYPE_CHECKING:
+    from training.heads import Head  # tensorflow, which a retraining does without
 
 N_PASSES = 12
 """Enough for a mean; serving makes thirty by default."""

@@ -11,6 +11,7 @@ TrainingError
     RegistrationNeededError      the publisher hands the corpus out only after a registration
   CheckpointError                weights that others publish cannot be used
   InstallationError              an encoder made of them does not do what it should
+  RetrainingError                a model cannot be retrained
 """
 
 from __future__ import annotations
@@ -109,3 +110,10 @@ class InstallationError(TrainingError):
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"The encoder of {model!r} was not installed: {reason}.")
+
+
+class RetrainingError(TrainingError):
+    """A model cannot be retrained."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model cannot be retrained: {reason}.")

@@ -33,6 +33,7 @@ PAGES: Mapping[str, frozenset[Role]] = {
     "annotate": LABELLERS,
     "review": REVIEWING,
     "labelling": REVIEWING,
+    "models": frozenset({Role.ANALYST, Role.ADMIN}),
     "projects": WORKING,
     "usage": EVERYBODY,
     "webhooks": WORKING,
@@ -73,6 +74,7 @@ _REPORT = Rule(roles=WORKING, scope=Scope.READ)
 _LABEL = Rule(roles=LABELLERS, scope=Scope.PREDICT)
 _PERSON = Rule(needs_person=True)
 _HOOKS = Rule(roles=WORKING, scope=Scope.READ)
+_MODELS = Rule(roles=ADMINS, scope=Scope.ADMIN)
 _KEYS = Rule(roles=WORKING, needs_person=True)
 
 WEBSOCKET = "WEBSOCKET"
@@ -115,6 +117,10 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/v1/labelling/{project_id}/import"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("PUT", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/models"): Rule(),
+    ("POST", "/api/v1/models/{name}/deploy"): _MODELS,
+    ("POST", "/api/v1/models/{name}/shadow"): _MODELS,
+    ("DELETE", "/api/v1/models/shadow"): _MODELS,
+    ("POST", "/api/v1/models/rollback"): _MODELS,
     ("GET", "/api/v1/projects"): Rule(),
     ("POST", "/api/v1/account/consent"): _PREDICT,
     ("GET", "/api/v1/account/export"): _PERSON,

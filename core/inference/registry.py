@@ -54,34 +54,44 @@ class PublishedEncoder:
 
 
 def read_models(models_dir: Path, *, installed_dir: Path | None = None) -> tuple[list[ModelCard], list[ModelError]]:
-    """The cards of all models in `models_dir`, by name, and what is wrong with the others."""
+    """The cards of the models in `models_dir` and of those made in `installed_dir`; what is wrong with the others."""
     cards: list[ModelCard] = []
     problems: list[ModelError] = []
-    for card_file in sorted(models_dir.glob(f"*/{CARD}")):
+    for _, folder in sorted(model_folders(models_dir, installed_dir).items()):
         try:
-            cards.append(read_card(card_file.parent, installed_dir=installed_dir))
+            cards.append(read_card(folder, installed_dir=installed_dir))
         except ModelError as problem:
             problems.append(problem)
     return cards, problems
 
 
 def list_models(models_dir: Path, *, installed_dir: Path | None = None) -> list[ModelCard]:
-    """The cards of all models in `models_dir` that are whole, by name; some may want an encoder installed first."""
+    """The cards of all models that are whole, by name; some may want an encoder installed first."""
     return read_models(models_dir, installed_dir=installed_dir)[0]
 
 
-def find_model(models_dir: Path, name: str) -> Path:
-    """The folder of the model called `name`.
+def model_folders(models_dir: Path, installed_dir: Path | None) -> dict[str, Path]:
+    """The folder of each model by its name; what ships goes before what was made here under the same name."""
+    made = installed_dir.glob(f"*/{CARD}") if installed_dir is not None else ()
+    return {card_file.parent.name: card_file.parent for card_file in (*made, *models_dir.glob(f"*/{CARD}"))}
+
+
+def find_model(models_dir: Path, name: str, *, installed_dir: Path | None = None) -> Path:
+    """The folder of the model called `name`, or of the one whose version that is.
 
     Raises
     ------
     ModelNotFoundError
         There is no such folder with a card; names with path separators are never followed.
     """
-    folders = {card_file.parent.name: card_file.parent for card_file in sorted(models_dir.glob(f"*/{CARD}"))}
-    if name not in folders:
-        raise ModelNotFoundError(name, tuple(folders))
-    return folders[name]
+    folders = model_folders(models_dir, installed_dir)
+    if name in folders:
+        return folders[name]
+    start, _, digits = name.rpartition("-")
+    is_version = len(digits) == VERSION_DIGITS and start in folders
+    if is_version and read_card(folders[start], installed_dir=installed_dir).version == name:
+        return folders[start]
+    raise ModelNotFoundError(name, tuple(sorted(folders)))
 
 
 def read_card(folder: Path, *, installed_dir: Path | None = None) -> ModelCard:

@@ -17,7 +17,7 @@ from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
 from core.store.engine import Store, try_again
 from core.store.labelling import drop_labelling_of
-from core.store.schema import prediction_details, predictions, recordings, training_uses
+from core.store.schema import prediction_details, predictions, recordings, shadow_answers, training_uses
 from core.store.visibility import owned, visible
 
 _TABLE = recordings
@@ -168,6 +168,7 @@ def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
     about_it = select(predictions.c.id).where(predictions.c.recording_id == recording_id)
     connection.execute(delete(prediction_details).where(prediction_details.c.prediction_id.in_(about_it)))
     connection.execute(delete(predictions).where(predictions.c.recording_id == recording_id))
+    connection.execute(delete(shadow_answers).where(shadow_answers.c.recording_id == recording_id))
 
 
 def _delete_row(connection: Connection, recording_id: UUID) -> None:

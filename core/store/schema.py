@@ -387,6 +387,36 @@ idempotency_answers = Table(
     Column("body", Text, nullable=False),
 )
 
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("happened_at", UtcDateTime, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("actor_id", Uuid),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Which model answered since when, as a ledger: deployed, rolled back, in the shadow, no longer in the shadow."""
+
+shadow_answers = Table(
+    "shadow_answers",
+    metadata,
+    Column("prediction_id", Uuid, nullable=False),
+    Column("recording_id", Uuid, nullable=False),
+    Column("answered_at", UtcDateTime, nullable=False),
+    Column("champion_version", Text, nullable=False),
+    Column("champion_emotion", Text, nullable=False),
+    Column("champion_confidence", Double, nullable=False),
+    Column("shadow_version", Text, nullable=False),
+    Column("shadow_emotion", Text, nullable=False),
+    Column("shadow_confidence", Double, nullable=False),
+    Column("probabilities", Text, nullable=False),
+)
+"""What a model in the shadow said of live traffic. Apart from predictions: nobody was told."""
+
 labelling_settings = Table(
     "labelling_settings",
     metadata,

@@ -157,14 +157,14 @@ class SurrogateOrNot:
 def surrogate(workbench: Workbench, card: ModelCard) -> SurrogateOrNot:
     """The surrogate of the model with this card."""
     try:
-        return SurrogateOrNot(surrogate=_surrogate(str(workbench.settings.models_dir), card.name, card.version))
+        return SurrogateOrNot(surrogate=_surrogate(*session.model_folders(workbench), card.name, card.version))
     except ModelError as error:
         return SurrogateOrNot(surrogate=None, sentence=str(error))
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _surrogate(models_dir: str, model: str, version: str) -> Surrogate:
-    return open_surrogate(find_model(Path(models_dir), model))
+def _surrogate(models_dir: str, installed_dir: str, model: str, version: str) -> Surrogate:
+    return open_surrogate(find_model(Path(models_dir), model, installed_dir=Path(installed_dir)))
 
 
 def prosody_attribution(

@@ -107,12 +107,12 @@ def drawn(figure: go.Figure, *, name: str, has_plotly: bool, config: Mapping[str
 
 
 def _scores(workbench: Workbench, card: ModelCard | None) -> ModelScores | None:
-    return None if card is None else _scores_of(str(workbench.settings.models_dir), card.name, card.version)
+    return None if card is None else _scores_of(*session.model_folders(workbench), card.name, card.version)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _scores_of(models_dir: str, model: str, version: str) -> ModelScores | None:
+def _scores_of(models_dir: str, installed_dir: str, model: str, version: str) -> ModelScores | None:
     try:
-        return read_model_scores(find_model(Path(models_dir), model))
+        return read_model_scores(find_model(Path(models_dir), model, installed_dir=Path(installed_dir)))
     except ModelError:
         return None

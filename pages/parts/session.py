@@ -279,6 +279,11 @@ def picture(_workbench: Workbench, sha256: str) -> Overview:
     return overview(waveform, n_columns=SCREEN_COLUMNS)
 
 
+def model_folders(workbench: Workbench) -> tuple[str, str]:
+    """Where models stand that came with Telepathy, and those that were made here."""
+    return str(workbench.settings.models_dir), str(workbench.settings.installed_models_dir)
+
+
 @st.cache_data(max_entries=4, ttl=60, show_spinner=False)
 def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
     """The cards of the models at hand, by version."""

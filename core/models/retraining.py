@@ -1,0 +1,371 @@
+"""Retraining as a durable job: hear the corrected recordings, start a child process that learns, watch it, tell.
+
+The child (`python -m training retrain`) works at niceness 10 on one core, so that the process goes on serving. It keeps
+a checkpoint after every round: when the process ends, the child ends with it, and the job goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from core.config import REPOSITORY, Settings
+from core.domain import PROCESS, Caller, ConsensusLabel, Emotion, Job, JobState, Reader
+from core.errors import (
+    AudioError,
+    InvalidParameterError,
+    ModelNameTakenError,
+    RetrainingFailedError,
+    StoreError,
+    UnknownRecordingError,
+)
+from core.evaluation.label_shares import label_shares
+from core.inference.embedding import embed_recording
+from core.jobs.runs import Lane
+from core.models.versions import TrainingRound, read_rounds
+from core.store.recordings import select_recording
+from core.store.training_uses import insert_training_uses
+
+if TYPE_CHECKING:
+    from core.workbench import Workbench
+
+KIND = "retrain"
+MIN_CORRECTIONS = 5
+MAX_CORRECTIONS = 5_000
+UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LOOK_EVERY_S = 0.5
+_HEARING_S, _ROUND_S, _START_S = 0.05, 0.2, 5.0
+"""Processor time of one recording, of one round of 1,024 replayed clips, and of the rest; measured on one core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedRecording:
+    """What people say of a recording that is kept here."""
+
+    recording_id: UUID
+    shares: Mapping[Emotion, float]
+    """By emotion, above 0; whatever they sum to."""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingPlan:
+    """What somebody chooses; the defaults are those of `training.refit`."""
+
+    n_epochs: int = 20
+    learning_rate: float = 3e-4
+    correction_share: float = 0.3
+
+
+def register(workbench: Workbench) -> None:
+    """Let `workbench.jobs` do retrainings. Before its start."""
+    workbench.jobs.register(KIND, retrain, title="Retraining", lane=Lane.TRAINING)
+
+
+def begin(
+    workbench: Workbench,
+    corrections: Sequence[CorrectedRecording],
+    *,
+    name: str,
+    source: str,
+    by: Caller,
+    plan: RetrainingPlan | None = None,
+) -> Job:
+    """Have a new model called `name` made of the deployed one.
+
+    Parameters
+    ----------
+    source
+        Where the corrections come from, in words for the card.
+
+    Raises
+    ------
+    ModelNameTakenError, InvalidParameterError
+        The name is taken, or none; too few or too many corrections.
+    RetrainingFailedError
+        The deployed model cannot be retrained.
+    JobsNotRunningError, StoreError
+        It could not be begun.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 40:
+        raise InvalidParameterError("name", repr(name), "small letters, digits and hyphens, 40 at most")
+    by_id = {one.recording_id: one for one in corrections}
+    if not MIN_CORRECTIONS <= len(by_id) <= MAX_CORRECTIONS:
+        wanted = f"from {MIN_CORRECTIONS} to {MAX_CORRECTIONS:,} recordings"
+        raise InvalidParameterError("corrections", f"{len(by_id)} recordings", wanted)
+    parent = workbench.models.version(workbench.models.deployed)
+    if not parent.can_be_retrained:
+        raise RetrainingFailedError(f"{parent.card.name!r} has no encoder of its own; deploy one that has")
+    taken = {version.card.name for version in workbench.models.list_versions()[0]}
+    title = f"Retraining {name}"
+    if name in taken or title in {job.title for job in workbench.jobs.list_jobs(reader=PROCESS, states=UNFINISHED)}:
+        raise ModelNameTakenError(name)
+    plan = plan or RetrainingPlan()
+    return workbench.jobs.enqueue(
+        KIND,
+        owner=by.user.id,
+        title=title,
+        arguments={
+            "name": name,
+            "parent": parent.card.version,
+            "source": source,
+            "author": by.user.email,
+            "sees_everything": by.reader.sees_everything,
+            "user_id": str(by.user.id),
+            "project_ids": sorted(map(str, by.reader.project_ids)),
+            "corrections": [
+                {
+                    "recording_id": str(one.recording_id),
+                    "shares": {emotion.value: share for emotion, share in one.shares.items()},
+                    "weight": one.weight,
+                }
+                for one in by_id.values()
+            ],
+            "plan": {
+                "n_epochs": plan.n_epochs,
+                "learning_rate": plan.learning_rate,
+                "correction_share": plan.correction_share,
+            },
+        },
+    )
+
+
+def read_corrections(text: str) -> tuple[list[CorrectedRecording], list[str]]:
+    """Rows of a CSV with `recording_id` and either `label` or a column for each emotion; and what is wrong with others.
+
+    Raises
+    ------
+    InvalidParameterError
+        It has no such columns.
+    """
+    reader = csv.DictReader(text.splitlines())
+    columns = set(reader.fieldnames or ())
+    if "recording_id" not in columns or not columns & {"label", *Emotion}:
+        found = ", ".join(sorted(filter(None, columns))) or "none"
+        raise InvalidParameterError("columns", found, "recording_id and label, or recording_id and emotions")
+    rows: list[CorrectedRecording] = []
+    problems: list[str] = []
+    for number, record in enumerate(reader, start=1):
+        said = record["recording_id"] or ""
+        try:
+            recording_id = UUID(said)
+        except ValueError:
+            problems.append(f"Row {number}: recording_id is {said!r}, not the id of a recording.")
+            continue
+        try:
+            rows.append(CorrectedRecording(recording_id=recording_id, shares=label_shares(record)))
+        except (ValueError, TypeError) as error:
+            problems.append(f"Row {number}: {error}.")
+    return rows, problems
+
+
+def corrections_of(labels: Sequence[ConsensusLabel]) -> tuple[list[CorrectedRecording], int]:
+    """What a model can learn of a labelling project's consensus, and of how many recordings it can learn nothing.
+
+    Labels that are no emotion ("can't tell", ...) do not count; where nothing else was said, nothing is learnt.
+    """
+    found: list[CorrectedRecording] = []
+    for label in labels:
+        shares = {
+            Emotion(name): share for name, share in label.probabilities.items() if share > 0 and name in set(Emotion)
+        }
+        if shares:
+            found.append(CorrectedRecording(recording_id=label.recording_id, shares=shares))
+    return found, len(labels) - len(found)
+
+
+def estimate_s(n_corrections: int, plan: RetrainingPlan) -> float:
+    """About how long a retraining takes on a machine that does little else."""
+    return n_corrections * _HEARING_S + 6 * plan.n_epochs * _ROUND_S + _START_S
+
+
+def curve(settings: Settings, name: str) -> tuple[TrainingRound, ...]:
+    """The rounds so far of the retraining that makes the model called `name`."""
+    return read_rounds(_run_folder(settings, name) / "rounds.json")
+
+
+def retrain(
+    workbench: Workbench,
+    *,
+    name: str,
+    parent: str,
+    source: str,
+    author: str,
+    sees_everything: bool,
+    user_id: str,
+    project_ids: Sequence[str],
+    corrections: Sequence[Mapping[str, Any]],
+    plan: Mapping[str, Any],
+) -> str:
+    """The job: the version that came of it. Called again from its beginning after a restart."""
+    jobs = workbench.jobs
+    reader = Reader(
+        user_id=UUID(user_id), project_ids=frozenset(map(UUID, project_ids)), sees_everything=sees_everything
+    )
+    run = _run_folder(workbench.settings, name)
+    said = hashlib.sha256(json.dumps([parent, *corrections], sort_keys=True).encode()).hexdigest()
+    heard = run.with_name(f"{run.name}-{said[:12]}.npz")
+    if not heard.exists():
+        _hear(workbench, corrections, parent=parent, reader=reader, file=heard)
+    learnt = _learn(workbench, heard, run, name=name, parent=parent, source=source, author=author, plan=plan)
+    jobs.step("training uses", _note_uses, workbench, learnt, heard)
+    jobs.step("audit", _audit, workbench, learnt, author, parent)
+    heard.unlink(missing_ok=True)
+    jobs.note(workbench.models.version(name).retrained.gate.sentence)  # type: ignore[union-attr]
+    return learnt
+
+
+def _hear(
+    workbench: Workbench, corrections: Sequence[Mapping[str, Any]], *, parent: str, reader: Reader, file: Path
+) -> None:
+    """Embeddings of the recordings, as `training.corrections.load_corrections` reads them."""
+    recogniser = workbench.recogniser(parent)
+    embeddings, shares, weights, recording_ids = [], [], [], []
+    for number, each in enumerate(corrections):
+        workbench.jobs.tell(0.05 * number / len(corrections), f"Listening to recording {number + 1}")
+        recording_id = UUID(each["recording_id"])
+        try:
+            recording = select_recording(workbench.store, recording_id=recording_id, reader=reader)
+            if recording is None:
+                raise UnknownRecordingError(recording_id)
+            sound = workbench.recording_files.read(recording.sha256)
+            embeddings.append(embed_recording(recogniser, sound, settings=workbench.settings))
+        except (AudioError, UnknownRecordingError, StoreError) as error:
+            workbench.jobs.note(f"Left out: {error}")
+            continue
+        total = sum(each["shares"].values())
+        shares.append([each["shares"].get(emotion.value, 0.0) / total for emotion in Emotion])
+        weights.append(each["weight"])
+        recording_ids.append(str(recording_id))
+    if len(embeddings) < MIN_CORRECTIONS:
+        raise RetrainingFailedError(
+            f"{len(embeddings)} of {len(corrections)} recordings could be heard, and {MIN_CORRECTIONS} are needed"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.part")
+    with partial.open("wb") as opened:
+        np.savez(
+            opened,
+            embeddings=np.stack(embeddings),
+            shares=np.array(shares, np.float32),
+            weights=np.array(weights, np.float32),
+            speakers=np.array([""] * len(embeddings), np.str_),
+            recording_ids=np.array(recording_ids, np.str_),
+        )
+    partial.replace(file)
+
+
+def _learn(
+    workbench: Workbench,
+    heard: Path,
+    run: Path,
+    *,
+    name: str,
+    parent: str,
+    source: str,
+    author: str,
+    plan: Mapping[str, Any],
+) -> str:
+    """Run the child until it is done; its version. Perhaps the child of a process that was killed has made it."""
+    jobs, settings = workbench.jobs, workbench.settings
+    folder = settings.installed_models_dir / name
+    if (folder / "card.json").exists():
+        return workbench.models.version(name).card.version
+    command = [
+        *(sys.executable, "-m", "training.retrain_commands", str(heard), "--json", "--name", name),
+        *("--parent", str(workbench.models.folder(parent)), "--models", str(settings.installed_models_dir)),
+        *("--run", str(run), "--author", author, "--source", source),
+        *("--epochs", str(plan["n_epochs"]), "--learning-rate", str(plan["learning_rate"])),
+        *("--correction-share", str(plan["correction_share"])),
+    ]
+    version, reason = "", "the program that learns ended without a word"
+    with contextlib.closing(_said_by(command, workbench)) as told:
+        for said in told:
+            if said["event"] == "failed":
+                reason = str(said["reason"])
+            elif said["event"] == "done":
+                version = str(said["version"])
+            else:
+                left = f", {said['seconds_left']:.0f} s left" if "seconds_left" in said else ""
+                jobs.tell(0.05 + 0.95 * said.get("share", 0.0), f"{said.get('doing', '')}{left}")
+            if said.get("is_final_fit"):
+                jobs.note(_sentence(said))
+    if not version:
+        raise RetrainingFailedError(reason)
+    return version
+
+
+def _said_by(command: Sequence[str], workbench: Workbench) -> Generator[dict[str, Any]]:
+    """What the child that `command` starts prints. It ends when this does, and by itself when this process is killed.
+
+    Looks twice a second whether the job is to stop, and then raises as `Jobs.tell` does.
+    """
+    child = _start(command)
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reading = threading.Thread(target=_read, args=(child, lines), name="retraining", daemon=True)
+    reading.start()
+    try:
+        while True:
+            current = workbench.jobs.current()
+            if current is not None:
+                current.require_going_on()
+            with contextlib.suppress(queue.Empty):
+                line = lines.get(timeout=_LOOK_EVERY_S)
+                if not line:
+                    return
+                if line.startswith("{"):
+                    yield json.loads(line)
+    finally:
+        child.kill()
+        child.wait()
+        reading.join()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def _read(child: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
+    """Pass lines on; an empty one says that there are no more."""
+    for line in child.stdout or ():
+        lines.put(line)
+    lines.put("")
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - this interpreter, our own module
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY, text=True
+    )
+
+
+def _note_uses(workbench: Workbench, version: str, heard: Path) -> None:
+    with np.load(heard) as kept:
+        recording_ids = [UUID(each) for each in kept["recording_ids"].tolist()]
+    insert_training_uses(workbench.store, model_version=version, recording_ids=recording_ids)
+
+
+def _audit(workbench: Workbench, version: str, author: str, parent: str) -> None:
+    workbench.access.audit("model.retrain", version, None, parent=parent, author=author)
+
+
+def _sentence(said: Mapping[str, Any]) -> str:
+    uar = f", recall on validation speakers {said['validation_uar']:.1%}" if "validation_uar" in said else ""
+    right = f"corrections right {said['corrections_accuracy']:.0%}"
+    return f"Round {said['round']}: loss {said['loss_nats']:.3f} nats{uar}, {right}."
+
+
+def _run_folder(settings: Settings, name: str) -> Path:
+    return settings.data_dir / "retraining" / name

@@ -1,0 +1,255 @@
+"""The versions of Models: a table of all, and one of them in full with what an admin can do with it."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import streamlit as st
+
+from core.access.roles import is_admin
+from core.domain import Caller, ModelCard
+from core.evaluation.gate import Comparison
+from core.inference.model_scores import Measured, read_model_scores
+from core.models.models import Standing
+from core.models.versions import ModelVersion, Retrained
+from core.store.models import ModelEvent, ModelEventKind
+from core.workbench import Workbench
+from pages.parts import model_charts, refusals, session, words
+
+EVENTS = {
+    ModelEventKind.DEPLOYED: "deployed",
+    ModelEventKind.ROLLED_BACK: "rolled back to",
+    ModelEventKind.SHADOWED: "in the shadow",
+    ModelEventKind.UNSHADOWED: "no longer in the shadow",
+}
+N_EVENTS = 20
+
+
+def draw(workbench: Workbench, caller: Caller) -> None:
+    """All versions, the deployed one first; then the one that was chosen."""
+    versions, problems = workbench.models.list_versions()
+    standing = workbench.models.standing
+    for problem in problems:
+        st.warning(str(problem), icon=":material/warning:")
+    if not versions:
+        st.info("There is no model yet. Make the ones that come with Telepathy: `make model`.")
+        return
+    ordered = sorted(versions, key=lambda version: version.card.name != standing.deployed)
+    _draw_standing(workbench, caller, standing)
+    st.dataframe(
+        versions_frame(ordered, standing),
+        hide_index=True,
+        key="models_table",
+        row_height=38,
+        column_config={
+            "Made": st.column_config.DateColumn(format="YYYY-MM-DD"),
+            "Size": st.column_config.NumberColumn(format="%.1f MB"),
+        },
+        alt="Model versions",
+    )
+    names = [version.card.name for version in ordered]
+    chosen = st.selectbox("Look at", names, key="models_chosen", width=360)
+    _draw_version(workbench, caller, next(one for one in ordered if one.card.name == chosen), standing)
+    _draw_history(workbench.models.history())
+
+
+def versions_frame(versions: list[ModelVersion], standing: Standing) -> pd.DataFrame:
+    """Columns Model, State, Made from, Gate, Made, Size (MB), Commercial use."""
+    return pd.DataFrame(
+        [
+            (
+                version.card.name,
+                state_of(version.card, standing),
+                _origin(version),
+                _verdict(version.retrained),
+                version.card.created_at.date(),
+                version.card.size_bytes / 1e6,
+                "allowed" if version.card.is_commercial_use_allowed else "not allowed",
+            )
+            for version in versions
+        ],
+        columns=["Model", "State", "Made from", "Gate", "Made", "Size", "Commercial use"],
+    )
+
+
+def state_of(card: ModelCard, standing: Standing) -> str:
+    """What a model does at the moment, in two words at most."""
+    if card.name == standing.deployed:
+        return "answers"
+    if card.name == standing.shadow:
+        return "in the shadow"
+    return "at hand" if card.is_installed else "not installed"
+
+
+def _origin(version: ModelVersion) -> str:
+    if version.retrained is not None:
+        return version.retrained.parent_name
+    return "comes with Telepathy" if version.is_shipped else "made elsewhere"
+
+
+def _verdict(made: Retrained | None) -> str:
+    if made is None:
+        return "—"
+    return "passed" if made.gate.is_passed else "not passed"
+
+
+def _draw_standing(workbench: Workbench, caller: Caller, standing: Standing) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="models_standing"):
+        listening = f" **{standing.shadow}** listens in the shadow." if standing.shadow else ""
+        st.markdown(f"**{standing.deployed}** answers whoever names no model.{listening}", anchors=False)
+        if not is_admin(caller):
+            return
+        if standing.shadow and st.button("End the shadow", key="models_end_shadow"):
+            workbench.models.end_shadow(by=caller)
+            st.rerun()
+        if standing.before and st.button(
+            f"Roll back to {standing.before[-1]}", key="models_roll_back", icon=":material/undo:"
+        ):
+            with refusals.told():
+                workbench.models.roll_back(by=caller)
+                st.rerun()
+
+
+def _draw_version(workbench: Workbench, caller: Caller, version: ModelVersion, standing: Standing) -> None:
+    card, made = version.card, version.retrained
+    with st.container(border=True, key="models_version"):
+        st.subheader(card.name, anchor=False)
+        st.markdown(words.plain(card.description), anchors=False)
+        st.caption(f"Version {card.version} · {words.plain(card.licence)}")
+        if is_admin(caller) and card.name != standing.deployed:
+            _draw_actions(workbench, caller, version, standing)
+        elif card.name != standing.deployed:
+            st.caption("Admins deploy models and let them listen in the shadow.")
+        if made is not None:
+            _draw_retrained(made)
+        _draw_scores(version)
+        _draw_shadow(workbench, version, standing)
+
+
+def _draw_actions(workbench: Workbench, caller: Caller, version: ModelVersion, standing: Standing) -> None:
+    name = version.card.name
+    obstacle = workbench.models.obstacle(version)
+    reason = ""
+    if obstacle:
+        st.warning(f"The gate does not let it pass: {obstacle}.", icon=":material/gpp_maybe:")
+        reason = st.text_input(
+            "Why it is deployed all the same", key=f"models_reason_{name}", max_chars=500, help="Kept in the audit log."
+        )
+    with st.container(horizontal=True, key="models_actions"):
+        label = "Deploy all the same" if obstacle else "Deploy"
+        is_ready = version.card.is_installed and (not obstacle or bool(reason.strip()))
+        kind = "secondary" if obstacle else "primary"
+        if st.button(label, key=f"models_deploy_{name}", type=kind, disabled=not is_ready):
+            with refusals.told():
+                workbench.models.deploy(name, by=caller, reason=reason)
+                st.rerun()
+        if name != standing.shadow and st.button(
+            "Listen in the shadow",
+            key=f"models_shadow_{name}",
+            disabled=not version.card.is_installed,
+            help="It judges what the deployed model answers, and nobody is told; compare both here.",
+        ):
+            with refusals.told():
+                workbench.models.start_shadow(name, by=caller)
+                st.rerun()
+
+
+def _draw_retrained(made: Retrained) -> None:
+    st.markdown("##### How it was made", anchors=False)
+    by = f" by {words.plain(made.author)}" if made.author else ""
+    st.markdown(
+        f"From {made.parent}{by}, with {made.n_corrections:,} corrections ({words.plain(made.source)}), "
+        f"{made.n_epochs} rounds.",
+        anchors=False,
+    )
+    icon = ":material/verified:" if made.gate.is_passed else ":material/gpp_maybe:"
+    st.markdown(f"{icon} {made.gate.sentence}", anchors=False)
+    gate, curve = st.columns(2, gap="large")
+    with gate:
+        st.plotly_chart(model_charts.gate(made.gate), key="models_gate", config={"displayModeBar": False})
+        st.caption(
+            f"Change from {made.parent_name} with its 95 % interval (paired bootstrap). "
+            f"{_compared('Test speakers', made.gate.test, 'recall')} "
+            f"{_compared('Corrections', made.gate.corrections, 'accuracy')}"
+        )
+    with curve:
+        if made.rounds:
+            st.plotly_chart(model_charts.curve(made.rounds), key="models_curve", config={"displayModeBar": False})
+            st.caption("While it learnt from all corrections: those it learns from, and speakers it does not.")
+
+
+def _compared(name: str, comparison: Comparison, figure: str) -> str:
+    if math.isnan(comparison.difference):
+        return f"{name}: none at hand."
+    before, after = 100 * comparison.champion, 100 * comparison.challenger
+    return f"{name}: {figure} {before:.1f}\xa0% to {after:.1f}\xa0% over {comparison.n_clips:,} clips."
+
+
+def _draw_scores(version: ModelVersion) -> None:
+    scores = read_model_scores(version.folder)
+    if not scores.scores:
+        return
+    st.markdown("##### Scores", anchors=False)
+    st.table(
+        pd.DataFrame(
+            [
+                (
+                    score.title,
+                    f"{score.n_recordings:,}",
+                    _percent(score.accuracy),
+                    _percent(score.unweighted_average_recall),
+                    score.protocol,
+                )
+                for score in scores.scores
+            ],
+            columns=["Judged on", "Recordings", "Accuracy", "Mean recall", "Protocol"],
+        ).set_index("Judged on"),
+    )
+    if scores.protocol:
+        st.caption(words.plain(scores.protocol))
+
+
+def _percent(measured: Measured) -> str:
+    if math.isnan(measured.value):
+        return "—"
+    return f"{100 * measured.value:.1f}\xa0% ({100 * measured.low:.1f} to {100 * measured.high:.1f})"
+
+
+def _draw_shadow(workbench: Workbench, version: ModelVersion, standing: Standing) -> None:
+    if version.card.name == standing.deployed:
+        return
+    counts = workbench.models.compare_shadow(version.card.version)
+    n_answers = sum(count.n_answers for count in counts)
+    if not n_answers:
+        if version.card.name == standing.shadow:
+            st.caption("It listens. Nothing was asked since it began.")
+        return
+    n_same = sum(count.n_answers for count in counts if count.champion_emotion == count.shadow_emotion)
+    champion = sum(count.champion_confidence * count.n_answers for count in counts) / n_answers
+    shadow = sum(count.shadow_confidence * count.n_answers for count in counts) / n_answers
+    st.markdown("##### In the shadow", anchors=False)
+    st.markdown(
+        f"Of {n_answers:,} recordings that **{standing.deployed}** answered, it said the same of "
+        f"{100 * n_same / n_answers:.0f}\xa0%. "
+        f"Mean confidence {100 * shadow:.0f}\xa0%, where {standing.deployed} had {100 * champion:.0f}\xa0%.",
+        anchors=False,
+    )
+    st.plotly_chart(
+        model_charts.shadow(counts, champion=standing.deployed, shadow=version.card.name),
+        key="models_shadow_chart",
+        config={"displayModeBar": False},
+    )
+
+
+def _draw_history(events: list[ModelEvent]) -> None:
+    if not events:
+        return
+    with st.expander("What happened so far", key="models_history"):
+        for event in events[:N_EVENTS]:
+            reason = f" Because: {words.plain(event.reason)}" if event.reason else ""
+            st.markdown(
+                f"{words.when(event.happened_at, session.zone())} · {words.plain(event.actor)} · "
+                f"{EVENTS[event.event]} **{event.model}**.{reason}",
+                anchors=False,
+            )
