@@ -90,6 +90,8 @@ from core.webhooks.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from core.explaining import VoiceReasons
+    from core.store.models import ModelEvent
+    from core.store.report_schedules import ReportRun, ReportSchedule
 
 log = structlog.get_logger(__name__)
 
@@ -179,6 +181,7 @@ class Workbench:
         """Work in the background, from `jobs.start()` on, which the process calls."""
         deliver_by_jobs(self.webhooks, self.jobs)
         self.report_schedules = ReportSchedules(settings, store, access, self.projects, self.reports, self.mailer)
+        self.report_schedules.on_sent = self._tell_of_report
         self.report_clock = ReportClock(self)
         """Looks for scheduled reports that are due, from `report_clock.start()` on, which the process calls."""
         self.batches = Batches(self)
@@ -190,6 +193,7 @@ class Workbench:
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self.models = Models(settings, store, access, open_model=self.recogniser)
         """Which model versions there are and which one answers."""
+        self.models.on_event = self._tell_of_model
         self.shadow = Shadow(store, settings)
         """Lets another model hear what is answered."""
         self._models: OrderedDict[str, Recogniser] = OrderedDict()
@@ -513,6 +517,14 @@ class Workbench:
             data = {"batch_id": batch.id, "error": "None of its recordings could be scored."}
         self.webhooks.emit(event_type, owner=batch.owner_id, data=data, message_id=uuid5(batch.id, event_type))
         self.webhooks.flush()
+
+    def _tell_of_report(self, run: ReportRun, schedule: ReportSchedule) -> None:
+        data = {"report_id": run.id, "n_recipients": len(run.delivered_to)}
+        self.webhooks.emit("report.sent", owner=schedule.owner_id, data=data, message_id=uuid5(run.id, "report.sent"))
+
+    def _tell_of_model(self, event: ModelEvent, _by: Caller) -> None:
+        data = {"model": event.model, "model_version": event.version}
+        self.tell_admins_webhooks("model.deployed", data)
 
     def _tell_of_failed_batch(self, batch: Batch, error: TelepathyError) -> None:
         self.webhooks.emit("batch.failed", owner=batch.owner_id, data={"batch_id": batch.id, "error": str(error)})
