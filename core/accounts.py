@@ -14,6 +14,7 @@ from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording, 
 from core.errors import ForbiddenError, LastAdminError, UnknownRecordingError
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
+from core.store.batches import select_batch_rows, select_batches
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
 from core.store.recordings import select_recordings, update_recording_project
@@ -31,6 +32,7 @@ account.json      your account, API keys (never the keys themselves), sessions t
 audit.json        what the audit log says of you or by you: the newest 10,000 entries of each
 recordings.json   your recordings
 predictions.json  what was answered about them
+batches.json      the batches you sent, with the first 1,000 names in each and what came of them
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -62,6 +64,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
         archive.writestr("recordings.json", _json(recordings))
         archive.writestr("predictions.json", _json(list(_predictions_of(workbench, user_id))))
+        archive.writestr("batches.json", _json(_batches_of(workbench, user_id)))
         with archive.open("usage.csv", "w") as usage:
             for lines in usage_csv(workbench.store, reader=Reader(user_id=user_id)):
                 usage.write(lines.encode())
@@ -140,6 +143,18 @@ def _predictions_of(workbench: Workbench, user_id: UUID) -> Iterator[PredictionR
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _batches_of(workbench: Workbench, user_id: UUID) -> list[dict[str, object]]:
+    reader, found = Reader(user_id=user_id), list[dict[str, object]]()
+    before: UUID | None = None
+    while some := select_batches(workbench.store, reader=reader, limit=_AT_ONCE, before=before):
+        for batch in some:
+            rows = select_batch_rows(workbench.store, batch_id=batch.id, reader=reader, limit=MAX_PAGE_ROWS)
+            outcomes = [(row.name, row.emotion or row.problem) for row in rows]
+            found.append({"id": batch.id, "name": batch.name, "sent_at": batch.created_at, "outcomes": outcomes})
+        before = some[-1].id
+    return found
 
 
 def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry]:
