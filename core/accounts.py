@@ -14,6 +14,7 @@ from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording
 from core.errors import UnknownRecordingError
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
+from core.store.batches import select_batch_rows, select_batches
 from core.store.labelling import select_decisions_by, select_ratings_by, update_notes_of
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
@@ -36,6 +37,7 @@ predictions.json  what was answered about them
 webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
 reports.json      your scheduled reports
 ratings.json      what you said of recordings as an annotator, and decided as a reviewer, in the order you did
+batches.json      the batches you sent, with the first 1,000 names in each and what came of them
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -66,6 +68,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         archive.writestr("audit.json", _json(_audit_entries_about(workbench, user_id)))
         _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
         _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
+        archive.writestr("batches.json", _json(_batches_of(workbench, user_id)))
         archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         schedules = select_report_schedules(workbench.store, reader=Reader(user_id=user_id))
         archive.writestr("reports.json", _json(schedules))
@@ -176,6 +179,18 @@ def _said_by(workbench: Workbench, user_id: UUID) -> dict[str, object]:
         "ratings": select_ratings_by(workbench.store, user_id=user_id),
         "decisions": select_decisions_by(workbench.store, user_id=user_id),
     }
+
+
+def _batches_of(workbench: Workbench, user_id: UUID) -> list[dict[str, object]]:
+    reader, found = Reader(user_id=user_id), list[dict[str, object]]()
+    before: UUID | None = None
+    while some := select_batches(workbench.store, reader=reader, limit=_AT_ONCE, before=before):
+        for batch in some:
+            rows = select_batch_rows(workbench.store, batch_id=batch.id, reader=reader, limit=MAX_PAGE_ROWS)
+            outcomes = [(row.name, row.emotion or row.problem) for row in rows]
+            found.append({"id": batch.id, "name": batch.name, "sent_at": batch.created_at, "outcomes": outcomes})
+        before = some[-1].id
+    return found
 
 
 def _audit_entries_about(workbench: Workbench, user_id: UUID) -> list[AuditEntry]:
