@@ -81,7 +81,7 @@ def curve(rounds: Sequence[TrainingRound]) -> go.Figure:
     figure.update_xaxes(title="Round", rangemode="tozero")
     figure.update_yaxes(title="%", range=[0, 102])
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2, "x": 0})
-    return _dressed(figure)
+    return _dressed(figure, top=36)
 
 
 def shadow(counts: Sequence[ShadowCount], *, champion: str, shadow: str) -> go.Figure:
@@ -108,11 +108,11 @@ def shadow(counts: Sequence[ShadowCount], *, champion: str, shadow: str) -> go.F
     return _dressed(figure, height=max(HEIGHT_PX, 80 + 34 * len(emotions)))
 
 
-def _dressed(figure: go.Figure, *, height: int = HEIGHT_PX) -> go.Figure:
+def _dressed(figure: go.Figure, *, height: int = HEIGHT_PX, top: int = 8) -> go.Figure:
     look = surface()
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": 8, "r": 8, "t": top, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": look.text},

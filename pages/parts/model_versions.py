@@ -199,13 +199,14 @@ def _draw_scores(version: ModelVersion) -> None:
                     f"{score.n_recordings:,}",
                     _percent(score.accuracy),
                     _percent(score.unweighted_average_recall),
-                    score.protocol,
                 )
                 for score in scores.scores
             ],
-            columns=["Judged on", "Recordings", "Accuracy", "Mean recall", "Protocol"],
+            columns=["Judged on", "Recordings", "Accuracy", "Mean recall"],
         ).set_index("Judged on"),
     )
+    for score in scores.scores:
+        st.caption(f"**{words.plain(score.title)}**: {words.plain(score.protocol)}.")
     if scores.protocol:
         st.caption(words.plain(scores.protocol))
 

@@ -56,7 +56,7 @@ def _draw_form(workbench: Workbench, caller: Caller, parent: str) -> None:
         if len(corrections) >= retraining.MIN_CORRECTIONS:
             seconds = max(10.0, round(retraining.estimate_s(len(corrections), plan), -1))
             st.caption(
-                f"{len(corrections):,} corrections; about {words.duration(seconds)} where nothing else is done. "
+                f"{len(corrections):,} corrections; about {seconds:.0f} s where nothing else is done. "
                 "It works on one core after everybody else."
             )
         elif corrections:
