@@ -60,7 +60,7 @@ def name(page: Page) -> str:
 def queue(visit: Visit) -> dict:
     """What the server knows, asked as the annotator."""
     asked = visit.page.evaluate("() => performance.getEntriesByType('resource').map(entry => entry.name)")
-    [address] = {each for each in asked if "/queue?" in each}
+    [address] = {each.split("?")[0] for each in asked if "/queue?" in each}
     return visit.page.request.get(address).json()
 
 

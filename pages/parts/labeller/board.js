@@ -30,7 +30,7 @@ class Board {
     const isDone = this.state === "done";
     this.find(".work").hidden = isDone || (!item && this.of.hasQueue);
     this.find(".done").hidden = !isDone;
-    this.find(".name").textContent = isDone ? "" : item ? item.clip.name : "";
+    this.find(".name").textContent = item ? item.clip.name : isDone ? "" : "Looking for clips";
     this.find(".waiting").hidden = isDone || Boolean(item?.sound);
     this.find(".waiting").textContent = item?.error ? `This clip cannot be loaded. ${this.sentence(item.error)}` : "Loading the clip";
     this.press(".loop", this.of.isLooping);

@@ -1,7 +1,7 @@
 /* Annotating: one clip after another, a key each. It talks to the API by itself (same origin, the session's cookie), has
    the next clips at hand before they are shown, and leaves what was rated to the outbox. */
 
-const AHEAD = 3; // clips loaded beyond the one on screen: about a breath's worth for the fastest hand
+const AHEAD = 5; // clips loaded beyond the one on screen: a fast hand rates two a second, and the network may pause
 const BEHIND = 3; // clips whose sound is kept for going back
 const LOOK_AGAIN_MS = 4000;
 const labellers = new WeakMap();
@@ -65,30 +65,31 @@ class Labeller {
 
   get item() { return this.items[this.index]; }
 
-  /* Ask for more clips, unless the last answer had fewer than were asked for and nothing was closed since. */
+  /* Ask for more clips, unless the last answer had no more and nothing was closed or saved since. */
   async refill() {
-    const isSpent = this.isSpent && this.askedAfter === this.done.length;
-    if (this.isAsking || this.again || isSpent) return;
+    const moment = `${this.done.length} ${this.outbox.waiting}`;
+    if (this.isAsking || this.again || (this.isSpent && this.askedAtMoment === moment)) return;
     this.isAsking = true;
-    const asked = AHEAD + 1, after = this.done.length;
     try {
+      const asked = AHEAD + 1 + this.outbox.waiting; // what was not sent yet is still open to the server
       const answer = await this.server.queue(asked);
       const isFirst = !this.hasQueue;
       this.hasQueue = true;
       this.isSpent = answer.clips.length < asked;
-      this.askedAfter = after;
+      this.askedAtMoment = moment;
       if (!this.outbox.waiting) this.progress = answer.progress;
+      this.progress ||= answer.progress;
       if (isFirst) for (const clip of answer.recent) this.add(clip);
       for (const clip of answer.clips) this.add(clip);
       this.board.notice("");
-      if (!this.item) this.open(this.firstOpen(0));
     } catch (error) {
       if (!this.hasQueue) this.board.notice(this.board.sentence(error));
       const wait = Math.max(LOOK_AGAIN_MS, error.retryAfterMs || 0);
       this.again = setTimeout(() => { this.again = null; this.refill(); }, wait);
     }
     this.isAsking = false;
-    this.load();
+    if (!this.item) this.open(this.firstOpen(0));
+    else this.load();
     this.board.tellSaved();
   }
 
@@ -134,7 +135,7 @@ class Labeller {
       }
     });
     const left = this.items.filter((item) => item.state === "open").length;
-    if (this.hasQueue && left <= AHEAD) this.refill();
+    if (this.hasQueue && left <= (this.outbox.waiting ? 1 : AHEAD)) this.refill();
   }
 
   fetch(item) {
@@ -171,7 +172,7 @@ class Labeller {
     if (this.item?.sound) this.item.sound.pause();
     this.index = index;
     this.marking = null;
-    if (!this.item) { this.finish(); return; }
+    if (!this.item) { this.finish(); this.load(); return; }
     this.board.set("state", this.item.sound ? "ready" : "loading");
     this.board.tellItem();
     if (this.item.sound) this.present();
@@ -205,11 +206,13 @@ class Labeller {
     }));
   }
 
+  /* No clip is left: for good, or until the server has been asked once more. */
   finish() {
-    this.board.set("state", this.hasQueue ? "done" : "loading");
-    if (!this.hasQueue) return;
-    this.closedAt = 0;
+    const isOver = this.hasQueue && this.isSpent && !this.isAsking;
+    this.board.set("state", isOver ? "done" : "loading");
     this.board.tellItem();
+    if (!isOver) return;
+    this.closedAt = 0;
     const n = this.progress.n_done;
     this.board.find(".done p").textContent = n
       ? `Nothing is left for you here. You labelled ${n.toLocaleString("en")} ${n === 1 ? "clip" : "clips"}.`
