@@ -151,13 +151,18 @@ def insert_assignment(
         slot=slot,
         assigned_at=at,
     )
-    try:
-        store.append("assigning a clip", (labelling_assignments, [_assignment_row(assignment, attempt)]))
-    except StoreError as error:
-        if isinstance(error.__cause__, IntegrityError) or _is_taken(store, assignment, attempt):
-            return None
-        raise
-    return assignment
+
+    def give() -> Assignment | None:
+        try:
+            store.append("assigning a clip", (labelling_assignments, [_assignment_row(assignment, attempt)]))
+        except StoreError as error:
+            if isinstance(error.__cause__, IntegrityError) or _is_taken(store, assignment, attempt):
+                return None
+            raise
+        return assignment
+
+    # DuckDB refuses a place already while whoever takes it has not committed: a moment later it can be seen.
+    return try_again(give)
 
 
 def _assignment_row(assignment: Assignment, attempt: int) -> dict[str, object]:
@@ -221,16 +226,19 @@ def select_assignments(
 
 def insert_action(store: Store, *, kind: str, assignment_id: UUID, rating: Rating) -> bool:
     """Keep what an annotator did; on the disk once this returns. False where the same was kept before."""
-    row = _action_row(kind, assignment_id, rating, time.time_ns() // 1000)
-    if _has_action(store, rating.id):
-        return False
-    try:
-        store.append("keeping a rating", (labelling_ratings, [row]))
-    except StoreError:
+    columns = labelling_ratings.c
+    newest = select(func.max(columns.number)).where(columns.assignment_id == assignment_id)
+
+    def keep() -> bool:
         if _has_action(store, rating.id):
             return False
-        raise
-    return True
+        with store.transaction("keeping a rating") as connection:
+            # A clock that was set back would make an undo older than what it undoes.
+            number = max(time.time_ns() // 1000, (connection.execute(newest).scalar_one() or 0) + 1)
+            store.append_within(connection, (labelling_ratings, [_action_row(kind, assignment_id, rating, number)]))
+        return True
+
+    return try_again(keep)
 
 
 def _action_row(kind: str, assignment_id: UUID, rating: Rating, number: int) -> dict[str, object]:
