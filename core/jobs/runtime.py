@@ -180,12 +180,13 @@ def status(job_id: str) -> WorkflowStatus | None:
     return found[0] if found else None
 
 
-def statuses(*, owner: str | None, states: list[str] | None, limit: int) -> list[WorkflowStatus]:
-    """What DBOS knows of jobs, newest first."""
+def statuses(*, owner: str | None, states: list[str] | None, lanes: list[str], limit: int) -> list[WorkflowStatus]:
+    """What DBOS knows of the jobs in some lanes, newest first."""
     return _outside(
         DBOS.list_workflows,
         user=owner,
         status=states,
+        queue_name=lanes,
         name="job",
         limit=limit,
         sort_desc=True,

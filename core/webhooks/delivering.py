@@ -37,7 +37,7 @@ def deliver_by_jobs(webhooks: Webhooks, jobs: Jobs) -> None:
             if job.state is JobState.FAILED:  # the store did not answer then
                 jobs.retry(job.id, reader=PROCESS)
 
-    jobs.register(KIND, deliver, title="Webhook", lane=Lane.DELIVERIES)
+    jobs.register(KIND, deliver, title="Webhook", lane=Lane.DELIVERIES, is_housekeeping=True)
     webhooks.hand_over = enqueue
     jobs.when_started(webhooks.start)
 

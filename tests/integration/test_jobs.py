@@ -16,6 +16,7 @@ from core.config import REPOSITORY, Settings
 from core.domain import PROCESS, JobState, Reader
 from core.errors import ClipTooShortError, InvalidParameterError, JobsNotRunningError, JobStateError, UnknownJobError
 from core.jobs.jobs import Jobs
+from core.jobs.runs import Lane
 from tests.waiting import wait_until
 
 ANNA, BERT = UUID(int=1), UUID(int=2)
@@ -200,6 +201,16 @@ def test_among_ones_own_jobs_the_lower_priority_number_goes_first(jobs):
     ended(jobs, later.id)
     wait_until(lambda: len(order) == 2)
     assert sorted(order) == ["later", "sooner"]
+
+
+def test_deliveries_of_webhooks_do_not_crowd_out_other_jobs(jobs):
+    jobs.register("report", lambda _workbench: None, title="Report")
+    jobs.register("webhook", lambda _workbench: None, title="Webhook", lane=Lane.DELIVERIES)
+    jobs.start(polling_interval_s=QUICKLY_S)
+    report = jobs.enqueue("report", owner=ANNA)
+    delivery = jobs.enqueue("webhook", owner=ANNA)
+    ended(jobs, delivery.id)
+    assert [job.id for job in jobs.list_jobs(reader=PROCESS)] == [report.id]
 
 
 def test_before_the_start_nothing_is_taken(jobs):
