@@ -103,7 +103,7 @@ def delete_stray_sounds(workbench: Workbench, now: datetime, *, is_stopping: Cal
     while some := list(islice(hashes, _AT_ONCE)):
         if is_stopping():
             break
-        in_use = select_known_hashes(workbench.store, hashes=some)
+        in_use = select_known_hashes(workbench.store, hashes=some, reader=PROCESS)
         for others in workbench.sounds_in_use:
             in_use |= others(some)
         for sha256 in some:

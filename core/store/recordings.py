@@ -248,9 +248,10 @@ def count_recordings(store: Store, *, reader: Reader, sha256: str | None = None)
         return connection.execute(statement).scalar_one()
 
 
-def select_known_hashes(store: Store, *, hashes: Collection[str]) -> set[str]:
-    """Those of `hashes` that some recording has, whoever's."""
-    statement = select(recordings.c.sha256).where(recordings.c.sha256.in_(hashes)).distinct()
+def select_known_hashes(store: Store, *, hashes: Collection[str], reader: Reader) -> set[str]:
+    """Those of `hashes` that some recording has which `reader` sees."""
+    of_recordings = recordings.c.sha256.in_(hashes), visible(reader, recordings)
+    statement = select(recordings.c.sha256).where(*of_recordings).distinct()
     with store.transaction("looking for recordings") as connection:
         return set(connection.execute(statement).scalars())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -37,20 +38,26 @@ class MoodyStore:
         self.gate = threading.Event()
         self.gate.set()
 
-    def append(self, doing, *batches):
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    @contextlib.contextmanager
+    def transaction(self, doing):
+        if doing != "appending to the usage ledger":
+            with self._store.transaction(doing) as connection:
+                yield connection
+            return
         self.gate.wait()
         with self.changed:
             if self.refuses:
                 self.n_refused += 1
                 self.changed.notify_all()
                 raise StoreError(doing, "no space left on device")
-        self._store.append(doing, *batches)
+        with self._store.transaction(doing) as connection:
+            yield connection
         if self.loses_the_answer:
             self.loses_the_answer = False
             raise StoreError(doing, "the server closed the connection")
-
-    def transaction(self, doing):
-        return self._store.transaction(doing)
 
     def wait_for_refusals(self, n):
         with self.changed:
