@@ -59,6 +59,11 @@ class Store:
         """`duckdb` or `postgresql`; of the access store `sqlite` or `postgresql`."""
         return self._engine.dialect.name
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be asked of it any more."""
+        return self._is_closed
+
     @contextlib.contextmanager
     def transaction(self, doing: str) -> Iterator[Connection]:
         """A connection inside one transaction: committed at the end, rolled back on any exception.

@@ -128,6 +128,8 @@ class Intake:
                     return
             if batch and not self._write(batch):
                 return
+            if self._store.is_closed:
+                return
             if time.monotonic() >= looks_at_s and not self._is_closing:
                 looks_at_s = time.monotonic() + self._look_every_s
                 _guarded(self._look_around)

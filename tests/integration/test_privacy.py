@@ -254,7 +254,7 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         usage = archive.read("usage.csv").decode()
         sounds = [archive.read(f"recordings/{each.recording.id}.wav") for each in mine]
         whole = b"".join(archive.read(name) for name in names)
-    assert len(names) == 7 + len(mine)
+    assert len(names) == 10 + len(mine)
     [_, line] = usage.splitlines()
     assert "/api/v1/predict" in line
     assert str(somebody.user.id) in line

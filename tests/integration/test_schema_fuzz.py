@@ -98,6 +98,16 @@ BODIES = {
     ("post", "/api/v1/report-schedules"): {"title": "T", "every": "day", "recipients": ["ann@example.org"]},
 }
 """What no drawn request is likely to hit upon: addresses, lines of cron."""
+SLOW = {("post", "/api/v1/batches")}
+NEED_WHAT_NOBODY_DRAWS = {"batch_id", "webhook_id", "delivery_id", "project_id", "name"}
+"""Parameters of addresses for which nothing is made here first: all that is asked of those routes is a refusal that the
+document promises. Their own tests, beside this one, see them answer."""
+WITHOUT_A_CAUSE = {
+    *("/api/v1/models/rollback", "/api/v1/models/shadow", "/api/v1/webhooks"),
+    "/api/v1/recordings/{recording_id}/overview",
+}
+"""Nothing was deployed before, nothing listens, no drawn address of a webhook may be reached, and hardly any drawn
+stretch lies within a second of sound."""
 NEED_A_SECRET = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/metrics"}
 """No drawn request holds the right one."""
 
@@ -126,6 +136,8 @@ def ids_of_ones_own(workbench, who, path: str) -> dict[str, str]:
 @pytest.mark.timeout(7_200 if IS_THOROUGH else 120)
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
 def test_every_answer_is_one_that_the_document_promises(who, workbench, schema, method, path):
+    if (method, path) in SLOW:
+        pytest.skip("fetches drawn addresses; tests/integration/api/test_batches.py asks it")
     if who.is_person != rule_of(method.upper(), path).needs_person:
         pytest.skip("others may ask this")
     headers = CALLERS[PERSON](workbench) if path in ENDING else who.headers
@@ -138,12 +150,12 @@ def test_every_answer_is_one_that_the_document_promises(who, workbench, schema, 
         answer = case.call(headers=headers)
         statuses[answer.status_code] += 1
         if answer.status_code == 503:
-            assert answer.json()["code"] in {"busy", "shutting_down"}, answer.text
+            assert answer.json()["code"] in {"busy", "shutting_down", "jobs_not_running"}, answer.text
         else:
             case.validate_response(answer, checks=[not_a_server_error])
         case.validate_response(answer, checks=PROMISED)
 
-    if path in UPLOADS:
+    if path in UPLOADS and "{" not in path:
         ask(operation.Case(body=UPLOADS[path], media_type="multipart/form-data"))
     if (method, path) in BODIES:
         ask(operation.Case(body=BODIES[method, path], media_type="application/json"))
@@ -164,4 +176,5 @@ def test_every_answer_is_one_that_the_document_promises(who, workbench, schema, 
 
         hold()
     is_answered = any(status < 300 for status in statuses)
-    assert is_answered or path in NEED_A_SECRET, f"only refusals try little: {statuses}"
+    is_known = path in NEED_A_SECRET | WITHOUT_A_CAUSE or any(f"{{{name}}}" in path for name in NEED_WHAT_NOBODY_DRAWS)
+    assert is_answered or is_known, f"only refusals try little: {statuses}"

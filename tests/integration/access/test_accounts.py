@@ -263,7 +263,11 @@ def test_changes_hold_from_the_next_request_on(access):
     access.change_role(user.id, Role.VIEWER, by=admin)
     access.change_plan(user.id, "pro", by=admin)
     now = access.caller_of_token(token)
-    assert (now.user.role, now.plan, Scope.DELETE in now.scopes) == (Role.VIEWER, "pro", False)
+    assert (now.user.role, now.plan) == (Role.VIEWER, "pro")
+    access.change_role(user.id, Role.ADMIN, by=admin)
+    assert Scope.ADMIN in access.caller_of_token(token).scopes
+    access.change_role(user.id, Role.ANALYST, by=admin)
+    assert Scope.ADMIN not in access.caller_of_token(token).scopes
 
 
 def test_changes_are_in_the_audit_log_once_each(access):

@@ -47,6 +47,7 @@ class FakeWorkbench:
         self.outbox = SimpleNamespace(n_waiting=0)
         waiting = SimpleNamespace(n_deliveries=0, overdue_s=0.0)
         self.webhooks = SimpleNamespace(waiting=lambda: waiting, n_lost=0)
+        self.jobs = SimpleNamespace(waiting=lambda: (0, 0.0))
         self.alerts = SimpleNamespace(open_alerts=lambda: [])
         self.n_begun = 0
         self._on_analyse = on_analyse

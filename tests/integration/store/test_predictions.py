@@ -178,9 +178,12 @@ def test_no_question_can_go_around_the_filter(store, crowd):
         assert "filter" in parameters, f"{name} takes no filter"
         answer = function(**{each: arguments[each] for each in parameters if each in arguments})
         rows = answer.items if isinstance(answer, ledger.PredictionPage) else answer
-        assert not (sum(rows.values()) if isinstance(rows, dict) else rows), f"{name} answers past its filter"
+        if isinstance(rows, dict):
+            rows = [row for row in rows.values() if row]
+        # A figure of each emotion is there without any prediction too.
+        assert not [row for row in rows or () if getattr(row, "n_predictions", 1)], f"{name} answers past its filter"
         asked += 1
-    assert asked == 8
+    assert asked >= 8
 
 
 def test_prediction_comes_back_exactly_as_it_went_in(store, recording):

@@ -63,13 +63,15 @@ def test_during_a_rotation_receivers_with_either_secret_take_it():
     [
         ({}, BODY + b" "),
         ({"webhook-id": "msg_2"}, BODY),
-        ({"webhook-timestamp": str(int(time.time()) + 1)}, BODY),
+        ({"webhook-timestamp": "soon"}, BODY),
         ({"webhook-signature": "v1," + base64.b64encode(bytes(32)).decode()}, BODY),
     ],
     ids=["body", "id", "timestamp", "signature"],
 )
 def test_receiver_refuses_what_was_changed_on_its_way(change, body):
     secret = new_secret()
+    if "webhook-timestamp" in change:  # within what the receiver allows, a second later than what was signed
+        change = {"webhook-timestamp": str(int(signed(secret)["webhook-timestamp"]) + 1)}
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
         Webhook(secret).verify(body, signed(secret) | change)
 
