@@ -36,7 +36,7 @@ def queue(
     return QueueShape.of(workbench.labelling.queue(project_id, annotator=caller, n=n))
 
 
-@router.post("/{project_id}/ratings", summary="Rate a clip", responses=refusals(403, 404, 409, 422, 503))
+@router.post("/{project_id}/ratings", summary="Rate a clip", responses=refusals(400, 403, 404, 409, 422, 503))
 def rate(project_id: UUID, given: RatingRequest, caller: Asking, workbench: OpenWorkbench) -> DoneShape:
     """Keep what you heard. Make the `id` yourself: sent again, after a lost connection, it counts once."""
     task = workbench.labelling.rate(
@@ -45,14 +45,14 @@ def rate(project_id: UUID, given: RatingRequest, caller: Asking, workbench: Open
     return DoneShape.of(workbench.labelling.progress_of(project_id, annotator=caller), task.guess)
 
 
-@router.post("/{project_id}/skips", summary="Leave a clip for later", responses=refusals(403, 404, 409, 422, 503))
+@router.post("/{project_id}/skips", summary="Leave a clip for later", responses=refusals(400, 403, 404, 409, 422, 503))
 def skip(project_id: UUID, given: ActionRequest, caller: Asking, workbench: OpenWorkbench) -> DoneShape:
     """It comes back after all others."""
     workbench.labelling.skip(project_id, given.assignment_id, given.id, annotator=caller)
     return DoneShape.of(workbench.labelling.progress_of(project_id, annotator=caller))
 
 
-@router.post("/{project_id}/undo", summary="Take a rating back", responses=refusals(403, 404, 409, 422, 503))
+@router.post("/{project_id}/undo", summary="Take a rating back", responses=refusals(400, 403, 404, 409, 422, 503))
 def undo(project_id: UUID, given: ActionRequest, caller: Asking, workbench: OpenWorkbench) -> DoneShape:
     """The clip is yours to rate again."""
     workbench.labelling.undo(project_id, given.assignment_id, given.id, annotator=caller)
@@ -84,7 +84,7 @@ def settings(project_id: UUID, caller: Asking, workbench: OpenWorkbench) -> Labe
 
 
 @router.put(
-    "/{project_id}/settings", summary="Set up how a project is labelled", responses=refusals(403, 404, 422, 503)
+    "/{project_id}/settings", summary="Set up how a project is labelled", responses=refusals(400, 403, 404, 422, 503)
 )
 def configure(
     project_id: UUID, given: LabellingSettingsShape, caller: Asking, workbench: OpenWorkbench

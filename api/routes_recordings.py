@@ -38,6 +38,8 @@ MAX_COLUMNS = 2000
 """A spectrogram of so many has 160 kB."""
 SHORTEST = N_FFT // 2 + 1
 """In samples: a spectrogram takes no less."""
+LONGEST_S = 1e6
+"""Longer than any recording: infinity is no place in one."""
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -93,8 +95,10 @@ def draw_recording(
     workbench: OpenWorkbench,
     reader: ReaderOf,
     columns: Annotated[int, Query(ge=1, le=MAX_COLUMNS, description="At most so many are sent.")] = 600,
-    start_s: Annotated[float, Query(ge=0, description="Where the stretch to draw begins.")] = 0.0,
-    end_s: Annotated[float | None, Query(gt=0, description="Where it ends; left out: at the end.")] = None,
+    start_s: Annotated[float, Query(ge=0, le=LONGEST_S, description="Where the stretch to draw begins.")] = 0.0,
+    end_s: Annotated[
+        float | None, Query(gt=0, le=LONGEST_S, description="Where it ends; left out: at the end.")
+    ] = None,
 ) -> OverviewShape | Response:
     """What to draw of a recording, or of a stretch of it, as wide as a screen however long it is."""
     recording = select_recording(workbench.store, recording_id=recording_id, reader=reader)

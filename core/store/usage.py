@@ -47,10 +47,10 @@ from core.store.usage_days import (
     Histogram,
     add_packed,
     append_late_days,
+    coverage_of,
     empty_histogram,
     histograms_of,
     quantile_of,
-    select_coverage,
 )
 from core.store.usage_measures import (
     ANSWERED_IN_MS,
@@ -476,7 +476,7 @@ class _Asked:
         is_narrow = self.filter != UsageFilter(since=self.filter.since, before=self.filter.before)
         if is_narrow or self.bucket in (TimeBucket.MINUTE, TimeBucket.HOUR):
             return self._lines_alone()
-        return select_coverage(connection, since=self.filter.since, before=self.filter.before)
+        return coverage_of(connection, since=self.filter.since, before=self.filter.before)
 
     def _lines_alone(self) -> Coverage:
         return Coverage(days=(), lines=((self.filter.since, self.filter.before),))

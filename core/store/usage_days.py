@@ -89,7 +89,7 @@ def _within(column: ColumnElement[Any], stretches: Sequence[Stretch]) -> ColumnE
     return or_(false(), *each)
 
 
-def select_coverage(connection: Connection, *, since: datetime | None, before: datetime | None) -> Coverage:
+def coverage_of(connection: Connection, *, since: datetime | None, before: datetime | None) -> Coverage:
     """How the time from `since` to `before` is answered best."""
     settled = day_of(datetime.now(UTC) - SETTLES_AFTER)
     last = settled if before is None else min(settled, day_of(before))
@@ -145,7 +145,7 @@ def sum_up_days(store: Store, *, now: datetime, is_stopping: Callable[[], bool] 
     last = day_of(now - SETTLES_AFTER)
     with store.snapshot("looking for days of the usage ledger to sum up") as connection:
         first_at = connection.execute(select(func.min(usage_events.c.began_at))).scalar()
-        known = select_coverage(connection, since=None, before=None).days
+        known = coverage_of(connection, since=None, before=None).days
     if first_at is None:
         return 0
     day, n_summed_up = day_of(first_at), 0

@@ -27,7 +27,7 @@ from core.store.usage import (
     select_usage_over_time,
     select_usage_summary,
 )
-from core.store.usage_days import empty_histogram, quantile_of, select_coverage, sum_up_days
+from core.store.usage_days import coverage_of, empty_histogram, quantile_of, sum_up_days
 from tests.factories import make_usage_event
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -119,7 +119,7 @@ def _rounded(value):
 
 def covered_days(store, *, since=None, before=None):
     with store.snapshot("looking") as connection:
-        return select_coverage(connection, since=since, before=before).days
+        return coverage_of(connection, since=since, before=before).days
 
 
 def test_sums_of_days_give_what_the_ledger_gives(store):
