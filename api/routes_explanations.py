@@ -14,10 +14,9 @@ from api.access import OpenWorkbench
 from api.limits import body_cap_mb
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
-from api.uploads import form_schema, merged, received_form
+from api.uploads import form_schema, received_file
 from api.usage import usage_of
 from core.domain import Emotion
-from core.errors import InvalidParameterError
 from core.usage import Use
 from core.workbench import Workbench
 
@@ -64,17 +63,9 @@ async def explain(
     The first explanation of a process takes some seconds longer: its library is loaded only then.
     """
     settings = workbench.settings
-    async with received_form(
-        request,
-        file_field="file",
-        max_mb=body_cap_mb(request, settings.max_upload_mb),
-        what="The file",
-        stall_s=settings.upload_stall_s,
-    ) as form:
-        if len(form.files) > 1:
-            raise InvalidParameterError("file", f"given {len(form.files)} times", "given once")
-        parameters = merged(query, form.fields)
-        data = await form.files[0].read()
+    max_mb = body_cap_mb(request, settings.max_upload_mb)
+    async with received_file(request, query, max_mb=max_mb, stall_s=settings.upload_stall_s) as (file, parameters):
+        data = await file.read()
     future = workbench.executor.submit(partial(_explained, workbench, data, parameters, usage_of(request.scope)))
     return await asyncio.wrap_future(future)
 

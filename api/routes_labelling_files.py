@@ -16,8 +16,7 @@ from api.access import Asking, OpenWorkbench
 from api.limits import body_cap_mb
 from api.routes_predictions import refusals
 from api.schemas_labelling import ImportShape
-from api.uploads import form_schema, merged, name_of, received_form
-from core.errors import InvalidParameterError
+from api.uploads import form_schema, name_of, received_file
 from core.labelling.exchange import export_ratings, import_ratings
 from core.labelling.formats.kinds import LabelFormat
 
@@ -73,17 +72,9 @@ async def import_file(
 ) -> ImportShape:
     """Lines that cannot be used are told one by one, and all others kept; for the project's owner and admins."""
     settings = workbench.settings
-    async with received_form(
-        request,
-        file_field="file",
-        max_mb=body_cap_mb(request, settings.max_upload_mb),
-        what="The file",
-        stall_s=settings.upload_stall_s,
-    ) as form:
-        if len(form.files) > 1:
-            raise InvalidParameterError("file", f"given {len(form.files)} times", "given once; pack several as a ZIP")
-        parameters = merged(query, form.fields)
-        [file] = form.files
+    expected = "given once; pack several as a ZIP"
+    max_mb, stall_s = body_cap_mb(request, settings.max_upload_mb), settings.upload_stall_s
+    async with received_file(request, query, max_mb=max_mb, stall_s=stall_s, expected=expected) as (file, parameters):
         data, name = await file.read(), name_of(file)
     done = await run_in_threadpool(
         import_ratings, workbench, project_id, data, name=name, format=parameters.format or LabelFormat.CSV, by=caller

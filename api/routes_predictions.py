@@ -30,7 +30,7 @@ from api.schemas import (
     PredictionShape,
     Problem,
 )
-from api.uploads import form_schema, merged, name_of, received_form
+from api.uploads import form_schema, merged, name_of, received_file, received_form
 from api.usage import usage_of
 from core.domain import Caller, Emotion, Source
 from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
@@ -181,18 +181,10 @@ async def predict(
     The same recording with the same parameters gets the same probabilities, and a new `id`.
     """
     settings = workbench.settings
-    async with received_form(
-        request,
-        file_field="file",
-        max_mb=body_cap_mb(request, settings.max_upload_mb),
-        what="The file",
-        stall_s=settings.upload_stall_s,
-    ) as form:
-        if len(form.files) > 1:
-            raise InvalidParameterError("file", f"given {len(form.files)} times", "given once; use batch-predict")
-        parameters = merged(query, form.fields)
-        [file] = form.files
-        asked = await asked_of(form.files, parameters)
+    expected = "given once; use batch-predict"
+    max_mb, stall_s = body_cap_mb(request, settings.max_upload_mb), settings.upload_stall_s
+    async with received_file(request, query, max_mb=max_mb, stall_s=stall_s, expected=expected) as (file, parameters):
+        asked = await asked_of([file], parameters)
         data, name = await file.read(), name_of(file)
 
     async def answer() -> PredictionShape:

@@ -131,6 +131,20 @@ async def received_form(
         await form.close()
 
 
+@asynccontextmanager
+async def received_file(
+    request: Request, query: Parameters, *, max_mb: float, stall_s: float, expected: str = "given once"
+) -> AsyncIterator[tuple[UploadFile, Parameters]]:
+    """The one file of the form in the body of `request`, and what its other fields and the address ask for.
+
+    `expected` says what would be right of whoever sends several. Raises like `received_form` and `merged`.
+    """
+    async with received_form(request, file_field="file", max_mb=max_mb, what="The file", stall_s=stall_s) as form:
+        if len(form.files) > 1:
+            raise InvalidParameterError("file", f"given {len(form.files)} times", expected)
+        yield form.files[0], merged(query, form.fields)
+
+
 async def received_json(request: Request, model: type[Parameters], *, stall_s: float) -> Parameters:
     """The JSON object in the body of `request`.
 

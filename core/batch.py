@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from core.batch_sources import SUFFIXES
 from core.config import Settings, settings_of_this_machine
 from core.domain import Emotion
 from core.errors import InvalidParameterError, SourceError, TelepathyError
+from core.features.containers import SUFFIXES
 from core.inference.bulk import GROUP, Heard, hear_many
 from core.inference.recogniser import Recogniser, require_passes
 from core.inference.registry import find_model

@@ -17,12 +17,11 @@ import fsspec
 
 from core.config import Settings
 from core.errors import SourceError, SourceNotAllowedError, UploadTooLargeError
+from core.features.containers import SUFFIXES
 from core.webhooks.address_guard import is_allowed, networks_of
 
 TIMEOUT_S = 15.0
 """To connect, and for each part of the answer."""
-SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm"})
-"""Files of a folder that are taken for recordings."""
 _BLOCK = 1 << 16
 
 Resolve = Callable[[str, int], list[str]]

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from core.errors import UnsupportedFormatError
 
+SUFFIXES = frozenset({".aac", ".flac", ".m4a", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".weba", ".webm"})
+"""By which files of a folder are taken for recordings; what each really is, its content says."""
+
 
 class Container(enum.StrEnum):
     """The containers that are read, as a user would call them."""

@@ -11,13 +11,12 @@ from uuid import UUID
 
 from core.domain import NOBODY, PROCESS, Source
 from core.errors import AudioError, ConsentNeededError, InvalidParameterError
+from core.features.containers import SUFFIXES
 from core.store.recordings import select_recordings
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
-SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".weba", ".webm")
-"""Of what is taken for a recording; what it really is, its content says."""
 _AT_ONCE = 500
 
 
@@ -74,7 +73,9 @@ def import_folder(
     project = workbench.projects.find(project_id, PROCESS)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
-        raise InvalidParameterError("folder", repr(str(folder)), f"a folder with recordings ({', '.join(SUFFIXES)})")
+        raise InvalidParameterError(
+            "folder", repr(str(folder)), f"a folder with recordings ({', '.join(sorted(SUFFIXES))})"
+        )
     if not workbench.projects.has_agreed(project.owner_id, project_id):
         if not agrees:
             raise ConsentNeededError(f"the project {project.name!r}")

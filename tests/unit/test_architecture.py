@@ -46,7 +46,7 @@ ARROWS = {
     "core.privacy": {"core.domain"},
     "core.labelling": {
         *("core.domain", "core.errors", "core.identifiers", "core.access", "core.evaluation", "core.store"),
-        "core.workbench",
+        *("core.features", "core.workbench"),
     },
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
     "core.accounts": {"core"},
@@ -78,9 +78,10 @@ ARROWS = {
     "core.inbox": {"core"},
     "core.batches": {"core"},
     "core.batch": {
-        *("core.config", "core.domain", "core.errors", "core.inference", "core.reports", "core.batch_sources"),
+        *("core.config", "core.domain", "core.errors", "core.features", "core.inference", "core.reports"),
+        "core.batch_sources",
     },
-    "core.batch_sources": {"core.config", "core.errors", "core.webhooks.address_guard"},
+    "core.batch_sources": {"core.config", "core.errors", "core.features", "core.webhooks.address_guard"},
     "core.archives": {"core.errors"},
     "core.errands": {"core"},
     "core.explaining": {"core"},
