@@ -53,8 +53,6 @@ _SCHEDULED = UUID("0b3f1c7e-7d0e-5c4e-9f0e-2a8f2f3c9b11")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.WARNING, "warning": logging.WARNING, "error": logging.ERROR}
 """Of DBOS's log by ours: at "info" it tells of its own affairs."""
 
-_LISTED = [lane.value for lane in Lane if lane is not Lane.DELIVERIES]
-
 JobFunction = Callable[..., Any]
 """`function(workbench, **arguments)`: called again from its beginning when the process ended meanwhile. What happens
 inside `Jobs.step` happens once; everything else must be harmless to repeat."""
@@ -247,7 +245,7 @@ class Jobs:
         wanted = None if states is None else sorted({name for state in states for name in _STATES[state]})
         owner = None if reader.sees_everything else str(reader.user_id)
         with _speaking_plainly("listing jobs"):
-            found = runtime.statuses(owner=owner, states=wanted, lanes=_LISTED, limit=min(limit, MAX_JOBS))
+            found = runtime.statuses(owner=owner, states=wanted, limit=min(limit, MAX_JOBS))
         jobs = [_job(each) for each in found]
         return [job for job in jobs if states is None or job.state in states]
 

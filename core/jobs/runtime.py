@@ -1,7 +1,8 @@
 """DBOS as we run it: quiet, in JSON, without its console; imported once jobs start, since it takes a second.
 
-DBOS is one per process, with workflows at module level. Its workflows here are two: `job` runs whatever was enqueued,
-`scheduled_run` enqueues what a schedule says. What uses DBOS beyond its documented interface stands here alone.
+DBOS is one per process, with workflows at module level. Its workflows here are three: `job` and `delivery` run whatever
+was enqueued, `scheduled_run` enqueues what a schedule says. What uses DBOS beyond its documented interface stands here
+alone.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ WORKERS = {Lane.HEAVY: 8, Lane.LIGHT: 4, Lane.DELIVERIES: 16, Lane.TRAINING: 1}
 """Jobs of a lane that run at a time in one process."""
 WORKERS_PER_OWNER = {Lane.HEAVY: 2, Lane.LIGHT: 2, Lane.DELIVERIES: 4, Lane.TRAINING: 1}
 """Of those, how many may be one person's: the others' are for others."""
+
+ENQUEUED = ["job", "delivery"]
+"""Workflows that are enqueued one by one, by name."""
 
 MAX_COUNTED = 10_000
 """Of jobs looked at together."""
@@ -85,7 +89,17 @@ _runner: Runner | None = None
 
 @DBOS.workflow(name="job", max_recovery_attempts=MAX_ATTEMPTS)
 def job(kind: str, arguments: dict[str, Any]) -> Any:
-    """Whatever was enqueued."""
+    """Whatever was enqueued, but deliveries."""
+    return _enqueued(kind, arguments)
+
+
+@DBOS.workflow(name="delivery", max_recovery_attempts=MAX_ATTEMPTS)
+def delivery(kind: str, arguments: dict[str, Any]) -> Any:
+    """A delivery, by a name of its own: what is stopped is in no lane, so the lane does not tell it from other jobs."""
+    return _enqueued(kind, arguments)
+
+
+def _enqueued(kind: str, arguments: dict[str, Any]) -> Any:
     if _runner is None:
         raise _NotTaken
     return _runner(str(DBOS.workflow_id), kind, arguments)
@@ -159,7 +173,7 @@ def enqueue(
     _outside(
         DBOS.enqueue_workflow_with_options,
         {
-            "workflow_name": "job",
+            "workflow_name": "delivery" if lane is Lane.DELIVERIES else "job",
             "queue_name": lane,
             "workflow_id": job_id,
             "app_version": APPLICATION_VERSION,
@@ -176,17 +190,16 @@ def enqueue(
 
 def status(job_id: str) -> WorkflowStatus | None:
     """What DBOS knows of a job."""
-    found = _outside(DBOS.list_workflows, workflow_ids=[job_id], name="job", load_input=False)
+    found = _outside(DBOS.list_workflows, workflow_ids=[job_id], name=ENQUEUED, load_input=False)
     return found[0] if found else None
 
 
-def statuses(*, owner: str | None, states: list[str] | None, lanes: list[str], limit: int) -> list[WorkflowStatus]:
-    """What DBOS knows of the jobs in some lanes, newest first."""
+def statuses(*, owner: str | None, states: list[str] | None, limit: int) -> list[WorkflowStatus]:
+    """What DBOS knows of the jobs, deliveries left out, newest first."""
     return _outside(
         DBOS.list_workflows,
         user=owner,
         status=states,
-        queue_name=lanes,
         name="job",
         limit=limit,
         sort_desc=True,
@@ -197,7 +210,7 @@ def statuses(*, owner: str | None, states: list[str] | None, lanes: list[str], l
 def waiting() -> tuple[int, float | None]:
     """How many jobs wait for their turn, and the Unix time from which the oldest does; delayed ones do not count."""
     found = _outside(
-        DBOS.list_workflows, status=["ENQUEUED"], name="job", limit=MAX_COUNTED, load_input=False, load_output=False
+        DBOS.list_workflows, status=["ENQUEUED"], name=ENQUEUED, limit=MAX_COUNTED, load_input=False, load_output=False
     )
     times = [each.created_at / 1e3 for each in found if each.created_at is not None]
     return len(found), min(times, default=None)

@@ -182,25 +182,22 @@ def test_one_persons_many_jobs_leave_room_for_anothers(jobs):
 
 
 def test_among_ones_own_jobs_the_lower_priority_number_goes_first(jobs):
-    order, may_end = [], threading.Event()
-    running = threading.Semaphore(0)
+    order, began, may_end = [], threading.Event(), threading.Event()
 
     def long(_workbench):
-        running.release()
+        began.set()
         assert may_end.wait(20)
 
-    jobs.register("long", long, title="Long")
-    jobs.register("short", lambda _workbench, name: order.append(name), title="Short")
+    jobs.register("long", long, title="Long", lane=Lane.TRAINING)
+    jobs.register("short", lambda _workbench, name: order.append(name), title="Short", lane=Lane.TRAINING)
     jobs.start(polling_interval_s=QUICKLY_S)
-    for _ in range(2):
-        jobs.enqueue("long", owner=ANNA)
-        running.acquire()
+    jobs.enqueue("long", owner=ANNA)
+    assert began.wait(20)
     later = jobs.enqueue("short", owner=ANNA, priority=200, arguments={"name": "later"})
     jobs.enqueue("short", owner=ANNA, priority=1, arguments={"name": "sooner"})
     may_end.set()
     ended(jobs, later.id)
-    wait_until(lambda: len(order) == 2)
-    assert sorted(order) == ["later", "sooner"]
+    assert order == ["sooner", "later"]
 
 
 def test_deliveries_of_webhooks_do_not_crowd_out_other_jobs(jobs):
@@ -211,6 +208,17 @@ def test_deliveries_of_webhooks_do_not_crowd_out_other_jobs(jobs):
     delivery = jobs.enqueue("webhook", owner=ANNA)
     ended(jobs, delivery.id)
     assert [job.id for job in jobs.list_jobs(reader=PROCESS)] == [report.id]
+    assert jobs.job(delivery.id, reader=PROCESS).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("way_out", ["cancel", "pause"])
+def test_what_is_stopped_stays_in_the_list(jobs, way_out):
+    jobs.register("work", lambda _workbench: None, title="Work")
+    jobs.start(polling_interval_s=QUICKLY_S)
+    job = jobs.enqueue("work", owner=ANNA, delay_s=3600)
+    stopped = getattr(jobs, way_out)(job.id, reader=PROCESS)
+    assert jobs.list_jobs(reader=PROCESS) == [stopped]
+    assert jobs.list_jobs(reader=PROCESS, states={stopped.state}) == [stopped]
 
 
 def test_before_the_start_nothing_is_taken(jobs):
