@@ -19,6 +19,7 @@ from core.workbench import Workbench, open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header, make_user
 from tests.factories import make_prediction, make_recording
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 
 SECONDS = 1.2
@@ -111,7 +112,7 @@ def make_rating(label: str | None, **given: object) -> Rating:
 def fill_data_dir(data_dir: Path, **given: object) -> dict[str, str]:
     """A data folder with a project of one annotator, before a process opens it; the cookies of their browser."""
     workbench = open_workbench(
-        Settings(data_dir=data_dir, models_dir=TINY.parent, model="tiny", access_token_minutes=1440)
+        Settings(data_dir=prepared(data_dir), models_dir=TINY.parent, model="tiny", access_token_minutes=1440)
     )
     try:
         labelled = make_labelled(workbench, n_annotators=1, **given)

@@ -32,10 +32,13 @@ class Server:
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{database}"
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a database of one's own, dropped afterwards with whoever is still connected."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a database of one's own, dropped afterwards with whoever is still connected.
+
+        Empty, or as `template` is, to which nobody may be connected.
+        """
         name = f"test_{uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:

@@ -6,6 +6,7 @@ import pytest
 
 from core.store.engine import open_store
 from tests.postgresql import PostgreSQLMissingError, running_server
+from tests.prepared_stores import prepare_postgresql, prepared
 from tests.redis_server import RedisMissingError, running_redis
 
 
@@ -20,9 +21,24 @@ def postgresql_server():
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server):
-    """The URL of an empty PostgreSQL database."""
+def empty_postgresql_url(postgresql_server):
+    """The URL of a PostgreSQL database without any table."""
     with postgresql_server.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def prepared_database(postgresql_server):
+    """The name of a PostgreSQL database with an empty store, to make others from."""
+    with postgresql_server.database() as url:
+        prepare_postgresql(url)
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server, prepared_database):
+    """The URL of a PostgreSQL database with an empty store."""
+    with postgresql_server.database(template=prepared_database) as url:
         yield url
 
 
@@ -45,8 +61,10 @@ def redis_server(one_redis):
 
 @pytest.fixture(params=["duckdb", "postgresql"])
 def store_url(request, tmp_path):
-    """Where an empty store may stand, on each database in turn."""
-    return str(tmp_path / "store.duckdb") if request.param == "duckdb" else request.getfixturevalue("postgresql_url")
+    """Where an empty store stands, on each database in turn."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_url")
+    return str(prepared(tmp_path) / "store.duckdb")
 
 
 @pytest.fixture

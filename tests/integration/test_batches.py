@@ -33,6 +33,7 @@ from core.webhooks.address_guard import networks_of
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import make_fake_caller, make_user
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
@@ -41,7 +42,7 @@ PLANS = default_plans()
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path / "data", models_dir=TINY.parent, model="tiny", batch_workers=2)
+    return Settings(data_dir=prepared(tmp_path / "data"), models_dir=TINY.parent, model="tiny", batch_workers=2)
 
 
 @pytest.fixture

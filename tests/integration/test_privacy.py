@@ -37,6 +37,7 @@ from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header, make_user
 from tests.factories import make_recording
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
@@ -46,7 +47,7 @@ WAV = voice_wav(seconds=1.2)
 @pytest.fixture
 def workbench(tmp_path, store_url):
     url = store_url if store_url.startswith("postgresql") else ""
-    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny", store_url=url))
+    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", store_url=url))
     yield opened
     opened.close()
 

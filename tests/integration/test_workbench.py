@@ -36,12 +36,13 @@ from core.store.recordings import count_recordings, insert_recording, select_rec
 from core.workbench import MAX_OPEN_MODELS, current_workbench, open_workbench, set_current_workbench
 from tests.bundles import TINY, copy_of_tiny
 from tests.mail_server import mail_server
+from tests.prepared_stores import prepared
 from tests.sounds import voice, voice_wav, wav_bytes
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path / "data", models_dir=TINY.parent, model="tiny")
+    return Settings(data_dir=prepared(tmp_path / "data"), models_dir=TINY.parent, model="tiny")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from core.access import passwords
 from core.access.access import Access
 from core.config import Settings
+from tests.prepared_stores import prepared
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,8 @@ def access_store_url(request):
 
 @pytest.fixture
 def settings(tmp_path, access_store_url):
-    """Settings of an installation that nobody has started yet."""
-    return Settings(data_dir=tmp_path / "data", store_url=access_store_url)
+    """Settings of an installation without accounts."""
+    return Settings(data_dir=prepared(tmp_path / "data"), store_url=access_store_url)
 
 
 @pytest.fixture

@@ -32,6 +32,13 @@ def revisions():
     return ScriptDirectory.from_config(config)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request, tmp_path):
+    """Settings of an installation that nobody has started yet, on each database in turn."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("empty_postgresql_url")
+    return Settings(data_dir=tmp_path / "data", store_url=url)
+
+
 @pytest.fixture
 def store(settings):
     with open_access_store(settings.access_location) as opened:
@@ -80,11 +87,11 @@ def test_migrations_go_forward_only_in_one_line():
         assert not hasattr(script.module, "downgrade")
 
 
-def test_accounts_and_recordings_share_a_postgresql_database(postgresql_url):
-    with open_store(postgresql_url) as recordings, open_access_store(postgresql_url) as access:
+def test_accounts_and_recordings_share_a_postgresql_database(empty_postgresql_url):
+    with open_store(empty_postgresql_url) as recordings, open_access_store(empty_postgresql_url) as access:
         assert select_schema_version(recordings) is not None
         assert select_schema_version(access, version_table=ACCESS_VERSION_TABLE) == revisions().get_current_head()
-    with open_access_store(postgresql_url) as access, open_store(postgresql_url):
+    with open_access_store(empty_postgresql_url) as access, open_store(empty_postgresql_url):
         assert count_users(access) == 0
 
 

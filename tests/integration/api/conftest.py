@@ -11,6 +11,7 @@ from core.config import REPOSITORY, Settings
 from core.workbench import Workbench, open_workbench
 from tests.callers import key_header
 from tests.integration.api.fakes import NO_LIMIT, ROOMY_PLANS
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 
 TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
@@ -19,7 +20,7 @@ TINY_MODELS = REPOSITORY / "tests" / "reference" / "models"
 @pytest.fixture
 def settings(tmp_path):
     return Settings(
-        data_dir=tmp_path,
+        data_dir=prepared(tmp_path),
         models_dir=TINY_MODELS,
         model="tiny",
         max_upload_mb=2.0,

@@ -41,6 +41,7 @@ from core.usage import Use
 from core.workbench import open_workbench
 from tests.callers import key_header, make_fake_caller
 from tests.integration.api.conftest import TINY_MODELS, client_of
+from tests.prepared_stores import prepared
 from tests.sounds import voice
 
 RATE = 16_000
@@ -175,7 +176,7 @@ def test_frame_beyond_the_limit_ends_the_stream_with_its_summary(client):
 def hasty_client(tmp_path):
     """A client of a workbench with one stream at a time, and little patience."""
     settings = Settings(
-        data_dir=tmp_path / "hasty",
+        data_dir=prepared(tmp_path / "hasty"),
         models_dir=TINY_MODELS,
         model="tiny",
         max_streams=1,

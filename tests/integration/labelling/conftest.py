@@ -19,6 +19,7 @@ from core.workbench import Workbench, open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header
 from tests.factories import make_prediction, make_recording
+from tests.prepared_stores import prepared
 
 N_CLIPS = 6
 
@@ -60,7 +61,7 @@ def make_rating(label: str | None = "sad", **given: object) -> Rating:
 @pytest.fixture
 def workbench(tmp_path, store_url):
     url = store_url if store_url.startswith("postgresql") else ""
-    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny", store_url=url))
+    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", store_url=url))
     yield opened
     opened.close()
 

@@ -24,6 +24,7 @@ from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header
 from tests.factories import make_recording
+from tests.prepared_stores import prepared
 
 NAMES = ("first.wav", "second.wav", "same.wav", "same.mp3")
 
@@ -31,7 +32,7 @@ NAMES = ("first.wav", "second.wav", "same.wav", "same.mp3")
 @pytest.fixture
 def workbench(tmp_path, store_url):
     url = store_url if store_url.startswith("postgresql") else ""
-    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny", store_url=url))
+    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", store_url=url))
     yield opened
     opened.close()
 

@@ -11,11 +11,12 @@ from core.config import Settings
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header
+from tests.prepared_stores import prepared
 
 
 @pytest.fixture
 def workbench(tmp_path):
-    settings = Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny", max_upload_mb=0.1)
+    settings = Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", max_upload_mb=0.1)
     opened = open_workbench(settings)
     yield opened
     opened.close()

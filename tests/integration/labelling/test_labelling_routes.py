@@ -8,7 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.application import create_api
+from core.config import Settings
+from core.workbench import open_workbench
+from tests.bundles import TINY
 from tests.callers import key_header
+from tests.prepared_stores import prepared
 
 
 @pytest.fixture
@@ -23,11 +27,7 @@ def client_of(workbench):
 
 @pytest.fixture
 def workbench(tmp_path):
-    from core.config import Settings
-    from core.workbench import open_workbench
-    from tests.bundles import TINY
-
-    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny"))
+    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny"))
     yield opened
     opened.close()
 

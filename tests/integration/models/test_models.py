@@ -26,6 +26,7 @@ from core.workbench import open_workbench
 from tests.bundles import TINY, copy_of_tiny
 from tests.callers import make_fake_caller
 from tests.challengers import PARENT, challenger
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
@@ -35,7 +36,7 @@ OWNER = uuid4()
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny")
+    return Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny")
 
 
 @pytest.fixture

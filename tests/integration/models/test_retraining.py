@@ -20,6 +20,7 @@ from core.workbench import open_workbench
 from tests.bundles import PUBLISHED_ENCODER, TINY, copy_of_tiny
 from tests.callers import make_fake_caller
 from tests.challengers import PARENT
+from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 from training.corrections import load_corrections
@@ -30,7 +31,7 @@ N = 6
 
 @pytest.fixture
 def workbench(tmp_path):
-    opened = open_workbench(Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny"))
+    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny"))
     yield opened
     opened.close()
 
@@ -149,7 +150,9 @@ def test_too_few_recordings_are_refused(workbench, corrections, admin):
 
 def test_a_model_on_somebody_elses_encoder_cannot_be_retrained(workbench, corrections, admin, tmp_path):
     copy_of_tiny(tmp_path / "others", change=lambda card: card.update(encoder=PUBLISHED_ENCODER))
-    other = open_workbench(Settings(data_dir=tmp_path / "other", models_dir=tmp_path / "others", model="tiny"))
+    other = open_workbench(
+        Settings(data_dir=prepared(tmp_path / "other"), models_dir=tmp_path / "others", model="tiny")
+    )
     try:
         with pytest.raises(RetrainingFailedError, match="no encoder of its own"):
             begun(other, corrections, admin)

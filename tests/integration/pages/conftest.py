@@ -13,13 +13,14 @@ from core.workbench import current_workbench, open_workbench, set_current_workbe
 from pages.parts import session
 from tests.bundles import TINY
 from tests.callers import make_user
+from tests.prepared_stores import prepared
 
 NAVIGATION = REPOSITORY / "pages" / "navigation.py"
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(data_dir=tmp_path, models_dir=TINY.parent, model="tiny")
+    return Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny")
 
 
 @pytest.fixture

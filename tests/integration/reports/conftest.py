@@ -18,6 +18,7 @@ from core.store.predictions import insert_predictions
 from core.store.recordings import insert_recording
 from tests.bundles import TINY
 from tests.factories import make_prediction, make_recording
+from tests.prepared_stores import prepared
 
 NOW = datetime(2026, 4, 2, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -27,7 +28,7 @@ NAMES = ("Größe, Ω и Ж.wav", "声の録音.wav", EVIL, "plain.wav")
 
 @pytest.fixture
 def store(tmp_path):
-    with open_store(tmp_path / "store.duckdb") as opened:
+    with open_store(prepared(tmp_path) / "store.duckdb") as opened:
         yield opened
 
 

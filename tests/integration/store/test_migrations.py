@@ -40,6 +40,14 @@ def revisions():
     return ScriptDirectory.from_config(config)
 
 
+@pytest.fixture(params=["duckdb", "postgresql"])
+def store_url(request, tmp_path):
+    """Where a store may stand, and none does yet, on each database in turn."""
+    return (
+        str(tmp_path / "store.duckdb") if request.param == "duckdb" else request.getfixturevalue("empty_postgresql_url")
+    )
+
+
 @pytest.fixture
 def longer_migrations(tmp_path):
     """A copy of the migrations with two more: one that works, one that fails when half of it is done."""
@@ -156,10 +164,10 @@ def test_threads_opening_one_empty_store_at_once_do_not_collide(store_url):
         store.close()
 
 
-def test_processes_migrating_one_empty_postgresql_at_once_do_not_collide(postgresql_url):
+def test_processes_migrating_one_empty_postgresql_at_once_do_not_collide(empty_postgresql_url):
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "core.store", "migrate", "--url", postgresql_url],
+            [sys.executable, "-m", "core.store", "migrate", "--url", empty_postgresql_url],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

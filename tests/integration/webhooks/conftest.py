@@ -15,6 +15,7 @@ from core.store.engine import open_store
 from core.webhooks.webhooks import Due, Webhooks
 from tests.callers import make_fake_caller
 from tests.clocks import Clock
+from tests.prepared_stores import prepared
 
 HOST = "hooks.example.org"
 
@@ -79,7 +80,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path):
     """Webhooks that may reach this machine, and have nothing to tell yet."""
-    settings = Settings(data_dir=tmp_path, allowed_networks="127.0.0.0/8", webhook_timeout_s=5.0)
+    settings = Settings(data_dir=prepared(tmp_path), allowed_networks="127.0.0.0/8", webhook_timeout_s=5.0)
     with open_store(settings.store_location) as store:
         opened = Bench(settings=settings, store=store)
         opened.open()
