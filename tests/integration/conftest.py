@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from argon2 import PasswordHasher
 
+from core.access import passwords
 from core.store.engine import open_store
 from tests.postgresql import PostgreSQLMissingError, running_server
 from tests.prepared_stores import prepare_postgresql, prepared
 from tests.redis_server import RedisMissingError, running_redis
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch):
+    """Argon2 with parameters that take a millisecond."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._hash_of_nobody.cache_clear()
+    yield
+    passwords._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from argon2 import PasswordHasher
 
-from core.access import passwords
 from core.access.access import Access
 from core.config import Settings
 from tests.prepared_stores import prepared
-
-
-@pytest.fixture(autouse=True)
-def cheap_passwords(monkeypatch):
-    """Argon2 with parameters that take a millisecond."""
-    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    passwords._hash_of_nobody.cache_clear()
-    yield
-    passwords._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core.access.access import SignedIn
@@ -16,6 +17,15 @@ from tests.callers import make_user
 from tests.prepared_stores import prepared
 
 NAVIGATION = REPOSITORY / "pages" / "navigation.py"
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_search_for_components():
+    """Streamlit searches all that is installed for components at each start, which `AppTest.run` is; once is enough."""
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        yield
 
 
 @pytest.fixture
