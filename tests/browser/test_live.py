@@ -119,6 +119,7 @@ def test_timeline_follows_a_microphone_by_websocket_and_the_session_can_be_kept(
         page.get_by_test_id("live-toggle").click()
         page.get_by_test_id("live-keep").wait_for()
         page.wait_for_function(METER_IS_EMPTY)
+        page.get_by_test_id("live-now").get_by_text("Last heard").wait_for()
         page.get_by_test_id("live-keep").click()
         page.get_by_text("Live session,").first.wait_for(timeout=60_000)
         page.get_by_text("How likely each emotion is").wait_for(timeout=60_000)

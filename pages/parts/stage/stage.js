@@ -93,11 +93,11 @@ class Stage {
     if (isListening) this.peakDbfs = Math.max(peak_dbfs, this.peakDbfs);
     const newest = this.events.length ? this.events[this.events.length - 1].end_s : -1;
     const restarted = events.length && events[events.length - 1].end_s < newest;
-    if (restarted || (isListening && !this.isListening)) this.reset();
+    const isForgotten = !isListening && !events.length && this.events.length > 0;
+    if (restarted || isForgotten || (isListening && !this.isListening)) this.reset();
     for (const event of events) if (restarted || event.end_s > newest) this.hear(event);
-    if (isListening !== this.isListening && !isListening) this.rest();
     this.isListening = isListening;
-    if (!isListening) this.parts.lead.textContent = this.events.length ? "Last heard" : "Press start and speak";
+    if (!isListening) this.rest();
     this.say(status);
   }
 
@@ -193,7 +193,10 @@ class Stage {
   }
 
   receive(event, reject) {
-    if (event.type === "emotion" || event.type === "silence") this.hear(event);
+    if (event.type === "emotion" || event.type === "silence") {
+      if (!this.isDiscarded) this.hear(event);
+      if (!this.isListening) this.rest(); // an answer that was on its way when it was stopped
+    }
     else if (event.type === "summary") this.finish(event);
     else {
       this.refusal = event.detail;

@@ -60,7 +60,7 @@ def test_strong_regions_carry_their_number_so_that_colour_is_not_all():
     figure = attribution_charts.regions(make_attribution(), make_voice(), LIGHT)
     *numbers, about = [note.text for note in figure.layout.annotations]
     assert numbers == ["<b>+1.0</b>", "<b>\u22120.4</b>"]
-    assert about == "Why angry? \u00b7 numbers in nats \u00b7 tiny-0123456789ab"
+    assert about == "Why angry? \u00b7 numbers in nats<br>tiny-0123456789ab"
 
 
 def test_pitch_has_gaps_where_there_is_none_and_says_its_unit():
