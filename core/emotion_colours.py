@@ -30,3 +30,6 @@ EMOTION_SIGNS = {
     Emotion.SURPRISED: "★",
 }
 """A mark of its own for each, beside its name, for whoever sees no colours."""
+
+SPEAKS_FOR, SPEAKS_AGAINST = "#C65A00", "#0B6BB5"
+"""What raises an emotion and what lowers it, on paper and light backgrounds: warm and cool, with + or \u2212 beside."""

@@ -1,18 +1,24 @@
-"""One recording's analysis as a document: one HTML file that opens without internet and prints well.
+"""One recording's analysis as a document: one HTML file that opens without internet and prints well, or PDF.
 
 A report is a heading and parts. This module knows what the facts, the probabilities and the model are; sentences that
 interpret, and figures, are handed in by whoever draws (`pages/parts/report_document.py`). All text is escaped here;
-figures are markup of our own and go in as they are.
+figures are markup of our own and go in as they are. `analysis_pdf` writes the same parts as PDF.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING, TypeAlias
 
 from core.domain import AudioFormat, Emotion, ModelCard, Prediction, Recording
 from core.inference.model_scores import Measured, ModelScores
+
+if TYPE_CHECKING:
+    from reportlab.graphics.shapes import Drawing  # half a second that only PDF reports need
+
+    from core.reports.fonts import Fonts
 
 STYLE = """
 :root{--text:#23262E;--muted:#5E6470;--line:#E4E1DA}
@@ -40,6 +46,10 @@ h2{break-after:avoid}
 # Figures are 680 pixels wide at most, which fits a sheet of A4 between its margins, and as narrow as a phone.
 
 
+Drawer: TypeAlias = "Callable[[Fonts, float], Drawing]"
+"""Draws a figure in these fonts, as wide as this many points."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One section of a report; whatever it lacks is left out."""
@@ -49,6 +59,8 @@ class Part:
     """Name and value."""
     figure: str = ""
     """Markup of our own, not escaped."""
+    drawing: Drawer | None = None
+    """The figure as vectors, for PDF."""
     sentences: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
@@ -104,12 +116,15 @@ def recording_part(recording: Recording, prediction: Prediction, *, heard_at: st
     )
 
 
-def probabilities_part(prediction: Prediction, *, figure: str, notes: Sequence[str] = ()) -> Part:
+def probabilities_part(
+    prediction: Prediction, *, figure: str, drawing: Drawer | None = None, notes: Sequence[str] = ()
+) -> Part:
     """How likely each emotion is, with the spread of the passes and where doubt comes from."""
     doubt = prediction.uncertainty
     return Part(
         title="How likely each emotion is",
         figure=figure,
+        drawing=drawing,
         columns=("Emotion", "Probability", "90 % of the passes", "Standard deviation"),
         rows=tuple(_probability_row(prediction, emotion) for emotion in _ranked(prediction)),
         sentences=(

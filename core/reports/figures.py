@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
 from reportlab.lib.colors import Color, HexColor
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from core.domain import Emotion
+from core.domain import Emotion, Interval, Prediction
 from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS
+from core.evaluation.bootstrap import ConfidenceInterval
 from core.reports.fonts import Fonts
 from core.reports.report import N_CONFIDENCE_BINS, N_ENTROPY_BINS, DayLine, EmotionLine
 from core.store.predictions import MAX_ENTROPY_NATS, ConfidenceEntropyBin
@@ -36,33 +38,76 @@ def emotion_name(emotion: Emotion, fonts: Fonts) -> str:
     return f"{sign} {emotion.value}" if ord(sign) in fonts.letters else emotion.value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bar:
+    """One emotion's row."""
+
+    emotion: Emotion
+    share: float | None
+    low: float
+    high: float
+    said: str
+
+
 def by_emotion(lines: Sequence[EmotionLine], fonts: Fonts, *, width: float) -> Drawing:
     """A bar for each emotion's share, a whisker for its interval, and both in figures."""
+    bars = [
+        _Bar(
+            emotion=line.emotion,
+            share=line.share,
+            low=line.interval.low,
+            high=line.interval.high,
+            said=f"{line.n_predictions:,}  \u00b7  {_share_and_interval(line.share or 0.0, line.interval)}",
+        )
+        for line in lines
+    ]
+    return _bars(bars, fonts, width=width)
+
+
+def probabilities(prediction: Prediction, fonts: Fonts, *, width: float) -> Drawing:
+    """A bar for each emotion's probability, the likeliest first, and a whisker for what 90 % of the passes gave."""
+    shares = prediction.probabilities
+    bars = [
+        _Bar(
+            emotion=emotion,
+            share=shares[emotion],
+            low=prediction.intervals[emotion].low,
+            high=prediction.intervals[emotion].high,
+            said=_share_and_interval(shares[emotion], prediction.intervals[emotion]),
+        )
+        for emotion in sorted(shares, key=lambda emotion: -shares[emotion])
+    ]
+    return _bars(bars, fonts, width=width)
+
+
+def _share_and_interval(share: float, interval: Interval | ConfidenceInterval) -> str:
+    return f"{percent(share)}  ({percent(interval.low)} to {percent(interval.high)})"
+
+
+def _bars(bars: Sequence[_Bar], fonts: Fonts, *, width: float) -> Drawing:
     row, left, right, foot = 16.0, 66.0, 150.0, 16.0
-    drawing = Drawing(width, row * len(lines) + foot)
-    most = max([0.1, *(line.interval.high for line in lines if line.share is not None)])
+    drawing = Drawing(width, row * len(bars) + foot)
+    most = max([0.1, *(bar.high for bar in bars if bar.share is not None)])
     step = next(step for step in (0.05, 0.1, 0.2, 0.25) if most / step <= 5 or step == 0.25)
     top = min(1.0, step * math.ceil(most / step))
     scale = (width - left - right) / top
     for number in range(round(top / step) + 1):
         x = left + number * step * scale
-        drawing.add(Line(x, foot, x, foot + row * len(lines), strokeColor=LINE, strokeWidth=0.5))
-        _write(drawing, x, 4, f"{100 * number * step:.0f} %", fonts, anchor="middle", colour=MUTED)
-    for index, line in enumerate(lines):
-        y = foot + row * (len(lines) - 1 - index)
+        drawing.add(Line(x, foot, x, foot + row * len(bars), strokeColor=LINE, strokeWidth=0.5))
+        write(drawing, x, 4, f"{100 * number * step:.0f} %", fonts, anchor="middle", colour=MUTED)
+    for index, bar in enumerate(bars):
+        y = foot + row * (len(bars) - 1 - index)
         middle = y + row / 2
-        _write(drawing, left - 6, middle - 3, emotion_name(line.emotion, fonts), fonts, anchor="end")
-        if line.share is None:
+        write(drawing, left - 6, middle - 3, emotion_name(bar.emotion, fonts), fonts, anchor="end")
+        if bar.share is None:
             continue
-        colour = emotion_colour(line.emotion)
-        drawing.add(Rect(left, y + 3, line.share * scale, row - 6, fillColor=colour, strokeColor=None))
-        low, high = left + line.interval.low * scale, left + line.interval.high * scale
+        colour = emotion_colour(bar.emotion)
+        drawing.add(Rect(left, y + 3, bar.share * scale, row - 6, fillColor=colour, strokeColor=None))
+        low, high = left + bar.low * scale, left + bar.high * scale
         drawing.add(Line(low, middle, high, middle, strokeColor=INK, strokeWidth=1))
         for end in (low, high):
             drawing.add(Line(end, middle - 3, end, middle + 3, strokeColor=INK, strokeWidth=1))
-        said = f"{line.n_predictions:,}  \u00b7  {percent(line.share)}"
-        said += f"  ({percent(line.interval.low)} to {percent(line.interval.high)})"
-        _write(drawing, width - right + 10, middle - 3, said, fonts)
+        write(drawing, width - right + 10, middle - 3, bar.said, fonts)
     return drawing
 
 
@@ -77,7 +122,7 @@ def over_time(days: Sequence[DayLine], unit: str, fonts: Fonts, *, width: float)
     for number in range(round(top / step) + 1):
         y = foot + number * step * scale
         drawing.add(Line(left, y, width, y, strokeColor=LINE, strokeWidth=0.5))
-        _write(drawing, left - 5, y - 3, f"{number * step:,}", fonts, anchor="end", colour=MUTED)
+        write(drawing, left - 5, y - 3, f"{number * step:,}", fonts, anchor="end", colour=MUTED)
     places = [_place(line, days[0], unit) for line in days]
     n_places = max(places, default=0) + 1
     pitch = min(40.0, (width - left) / n_places)
@@ -93,12 +138,12 @@ def over_time(days: Sequence[DayLine], unit: str, fonts: Fonts, *, width: float)
         said = f"{line.day:%b %Y}" if unit == "month" else f"{line.day.day} {line.day:%b}"
         middle = max(x + bar / 2, left + stringWidth(said, fonts.regular, SIZE) / 2)
         if middle - last_label > 46 and middle < width - 14:
-            _write(drawing, middle, foot - 11, said, fonts, anchor="middle", colour=MUTED)
+            write(drawing, middle, foot - 11, said, fonts, anchor="middle", colour=MUTED)
             last_label = middle
     if days:
         first, last = days[0].day, days[-1].day
         years = f"{first:%Y}" if first.year == last.year else f"{first:%Y} to {last:%Y}"
-        _write(drawing, width, 2, f"by {unit}, {years}", fonts, anchor="end", colour=MUTED)
+        write(drawing, width, 2, f"by {unit}, {years}", fonts, anchor="end", colour=MUTED)
     _legend(drawing, left, height - 10, [e for e in Emotion if any(line.counts[e] for line in days)], fonts)
     return drawing
 
@@ -125,19 +170,19 @@ def by_doubt(bins: Sequence[ConfidenceEntropyBin], fonts: Fonts, *, width: float
     for tenths in range(0, 11, 2):
         x = left + tenths / 10 * plot_width
         drawing.add(Line(x, foot, x, foot - 3, strokeColor=MUTED, strokeWidth=0.5))
-        _write(drawing, x, foot - 12, f"{10 * tenths} %", fonts, anchor="middle", colour=MUTED)
+        write(drawing, x, foot - 12, f"{10 * tenths} %", fonts, anchor="middle", colour=MUTED)
     for nats in (0.0, 0.5, 1.0, 1.5, 2.0):
         y = foot + nats / MAX_ENTROPY_NATS * plot_height
         drawing.add(Line(left, y, left - 3, y, strokeColor=MUTED, strokeWidth=0.5))
-        _write(drawing, left - 6, y - 3, f"{nats:.1f}", fonts, anchor="end", colour=MUTED)
-    _write(drawing, left + plot_width / 2, 4, "Confidence", fonts, anchor="middle", colour=MUTED)
-    _write(drawing, left, height - 8, "Uncertainty (nats)", fonts, colour=MUTED)
-    _write(drawing, left + plot_width + 10, foot + 30, "Predictions in a cell", fonts, colour=MUTED)
+        write(drawing, left - 6, y - 3, f"{nats:.1f}", fonts, anchor="end", colour=MUTED)
+    write(drawing, left + plot_width / 2, 4, "Confidence", fonts, anchor="middle", colour=MUTED)
+    write(drawing, left, height - 8, "Uncertainty (nats)", fonts, colour=MUTED)
+    write(drawing, left + plot_width + 10, foot + 30, "Predictions in a cell", fonts, colour=MUTED)
     for step in range(20):
         shade = _shade(1 + round(step / 19 * (most - 1)), most)
         drawing.add(Rect(left + plot_width + 10 + step * 4, foot + 15, 4, 9, fillColor=shade, strokeColor=None))
-    _write(drawing, left + plot_width + 10, foot + 3, "1", fonts, colour=MUTED)
-    _write(drawing, left + plot_width + 90, foot + 3, f"{most:,}", fonts, anchor="end", colour=MUTED)
+    write(drawing, left + plot_width + 10, foot + 3, "1", fonts, colour=MUTED)
+    write(drawing, left + plot_width + 90, foot + 3, f"{most:,}", fonts, anchor="end", colour=MUTED)
     return drawing
 
 
@@ -183,11 +228,12 @@ def _legend(drawing: Drawing, x: float, y: float, emotions: Sequence[Emotion], f
     for emotion in emotions:
         said = emotion_name(emotion, fonts)
         drawing.add(Rect(x, y, 7, 7, fillColor=emotion_colour(emotion), strokeColor=None))
-        _write(drawing, x + 10, y, said, fonts)
+        write(drawing, x + 10, y, said, fonts)
         x += 10 + stringWidth(said, fonts.regular, SIZE) + 10
 
 
-def _write(
+def write(
     drawing: Drawing, x: float, y: float, text: str, fonts: Fonts, *, anchor: str = "start", colour: Color = INK
 ) -> None:
+    """Text in a chart; `anchor` is start, middle or end."""
     drawing.add(String(x, y, text, fontName=fonts.regular, fontSize=SIZE, fillColor=colour, textAnchor=anchor))

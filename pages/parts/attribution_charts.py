@@ -23,7 +23,8 @@ REGIONS_CONFIG = CONFIG | {
 }
 """For Plotly: one button, which draws a PNG in the browser."""
 HEIGHTS = (70, 250, 80, 70)
-MARGINS = {"l": 66, "r": 8, "t": 8, "b": 40}
+MARGINS = {"l": 88, "r": 8, "t": 8, "b": 74}
+"""A PNG is drawn in letters of the reader's machine, which may be a fifth wider than those of the page."""
 GAP_PX = 14
 STRONGEST_OPACITY = 0.72
 LABEL_OPACITY = 0.78
@@ -56,6 +57,20 @@ def regions(attribution: Attribution, voice: Voice, surface: Surface, *, scale_n
     window = voice.window
     figure.update_xaxes(range=[window.start_s, window.end_s], showgrid=False, zeroline=False, fixedrange=True)
     add_time_axis(figure, window.end_s - window.start_s, row=len(HEIGHTS))
+    figure.add_annotation(
+        text=f"{attribution_words.question(attribution.emotion, attribution.contrast)} \u00b7 numbers in nats"
+        f"<br>{attribution.model_version}",
+        showarrow=False,
+        align="left",
+        x=0,
+        xref="paper",
+        xanchor="left",
+        y=0,
+        yref="paper",
+        yanchor="top",
+        yshift=32 - MARGINS["b"],
+        font={"color": surface.muted, "size": 11},
+    )  # a PNG that is handed on says what it is about
     return figure
 
 
@@ -185,7 +200,7 @@ def _add_curve(
     )
     known = values[np.isfinite(values)]
     figure.update_yaxes(
-        title={"text": f"{name}<br>({unit})", "standoff": 4},
+        title={"text": f"{name}<br>({unit})", "standoff": 18},
         gridcolor=surface.line,
         zeroline=False,
         nticks=3,

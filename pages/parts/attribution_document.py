@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from core.domain import Prediction, Recording
 from core.explaining import Voice
 from core.inference.attribution import Attribution
-from core.reports.analysis import Part, write_report
+from core.reports.analysis import Drawer, Part, write_report
 from pages.parts import attribution_charts, attribution_words, words
 from pages.parts.report_document import drawn
 from pages.parts.theme import LIGHT
+
+if TYPE_CHECKING:
+    from reportlab.graphics.shapes import Drawing
+
+    from core.reports.fonts import Fonts
 
 KEY = (
     f'<p class="key"><i style="background:{LIGHT.speaks_for}"></i>speaks for it (+)'
@@ -32,10 +39,20 @@ def regions_part(attribution: Attribution, voice: Voice, *, has_plotly: bool) ->
     figure = attribution_charts.regions(attribution, voice, LIGHT)
     return Part(
         title=f"{attribution_words.question(attribution.emotion, attribution.contrast)} Which parts of the sound",
+        drawing=_drawer(attribution, voice),
         figure=KEY + drawn(figure, name="regions", has_plotly=has_plotly, config=attribution_charts.REGIONS_CONFIG),
         sentences=(*said(attribution), attribution_words.odds_sentence(attribution)),
         notes=(*attribution_words.LIMITS, attribution_words.provenance(attribution).replace("**", "")),
     )
+
+
+def _drawer(attribution: Attribution, voice: Voice) -> Drawer:
+    def draw(fonts: Fonts, width: float) -> Drawing:
+        from core.reports.explanation_figure import regions  # reportlab: half a second that only PDF reports need
+
+        return regions(attribution, voice.seen, voice.contours, fonts, width=width)
+
+    return draw
 
 
 def contrast_part(attribution: Attribution) -> Part:

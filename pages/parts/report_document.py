@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -26,6 +29,11 @@ from core.workbench import Workbench
 from pages.parts import charts, session, words
 from pages.parts.theme import LIGHT
 
+if TYPE_CHECKING:
+    from reportlab.graphics.shapes import Drawing
+
+    from core.reports.fonts import Fonts
+
 
 def offer(
     workbench: Workbench,
@@ -35,15 +43,15 @@ def offer(
     key: str,
     explain: Callable[[], Sequence[Part]] | None = None,
 ) -> None:
-    """The button that downloads the report; it is made when it is pressed. `explain` gives the parts with reasons."""
+    """The buttons that download the report; it is made when one is pressed. `explain` gives the parts with reasons."""
     card = session.cards(workbench, str(workbench.settings.models_dir)).get(prediction.model_version)
     scores = _scores(workbench, card)
     zone = session.zone()
     is_audible = workbench.recording_files.exists(recording.sha256)
     seen = session.picture(workbench, recording.sha256) if is_audible else None
-    st.download_button(
-        "Download the report",
-        data=lambda: report(
+
+    def made(is_pdf: bool) -> bytes:
+        return report(
             recording,
             prediction,
             card=card,
@@ -51,15 +59,31 @@ def offer(
             seen=seen,
             explanation=explain() if explain else (),
             zone=zone,
-        ),
-        file_name="telepathy-report.html",
-        mime="text/html",
-        key=key,
-        icon=":material/description:",
-        on_click="ignore",
-        help="One file that opens without internet and prints well, also to PDF. It holds no sound."
-        + ("" if explain else " The reasons for the answer are in the report of Explain."),
-    )
+            is_pdf=is_pdf,
+        )
+
+    reasons = "" if explain else " The reasons for the answer are in the report of Explain."
+    with st.container(horizontal=True, gap="small"):
+        st.download_button(
+            "Report (PDF)",
+            data=partial(made, True),
+            file_name="telepathy-report.pdf",
+            mime="application/pdf",
+            key=f"{key}_pdf",
+            icon=":material/picture_as_pdf:",
+            on_click="ignore",
+            help=f"A4, to print or hand on. It holds no sound.{reasons}",
+        )
+        st.download_button(
+            "Report (HTML)",
+            data=partial(made, False),
+            file_name="telepathy-report.html",
+            mime="text/html",
+            key=key,
+            icon=":material/description:",
+            on_click="ignore",
+            help="One file that opens without internet, its charts to be pointed at. It holds no sound." + reasons,
+        )
 
 
 def report(
@@ -71,13 +95,15 @@ def report(
     seen: Overview | None,
     explanation: Sequence[Part],
     zone: tzinfo,
+    is_pdf: bool = False,
 ) -> bytes:
-    """The report, UTF-8."""
+    """The report, as PDF or as HTML in UTF-8."""
     parts = [
         recording_part(recording, prediction, heard_at=words.when(prediction.created_at, zone)),
         probabilities_part(
             prediction,
             figure=drawn(charts.probabilities(prediction, LIGHT), name="probabilities", has_plotly=True),
+            drawing=partial(_probabilities, prediction),
             notes=(words.INTERVAL_HELP,),
         ),
     ]
@@ -86,12 +112,23 @@ def report(
         parts.append(timeline_part(prediction, figure=figure))
     elif prediction.segments:
         parts.append(timeline_part(prediction, figure=""))
-    return write_report(
-        name=recording.name,
-        heading=f"{words.verdict_lead(prediction)}: {words.verdict(prediction)}",
-        lead=(words.runner_up(prediction), words.doubt(prediction.uncertainty)),
-        parts=[*parts, *explanation, model_part(prediction, card, scores)],
-    )
+    parts = [*parts, *explanation, model_part(prediction, card, scores)]
+    heading = f"{words.verdict_lead(prediction)}: {words.verdict(prediction)}"
+    lead = (words.runner_up(prediction), words.doubt(prediction.uncertainty))
+    if not is_pdf:
+        return write_report(name=recording.name, heading=heading, lead=lead, parts=parts)
+    from core.reports.analysis_pdf import write_analysis_pdf  # reportlab: half a second that only PDF reports need
+
+    file = BytesIO()
+    now = words.when(datetime.now(UTC), zone)
+    write_analysis_pdf(name=recording.name, heading=heading, lead=lead, parts=parts, made=now, file=file)
+    return file.getvalue()
+
+
+def _probabilities(prediction: Prediction, fonts: Fonts, width: float) -> Drawing:
+    from core.reports.figures import probabilities
+
+    return probabilities(prediction, fonts, width=width)
 
 
 def drawn(figure: go.Figure, *, name: str, has_plotly: bool, config: Mapping[str, object] = charts.CONFIG) -> str:

@@ -67,10 +67,12 @@ def call(workbench: Workbench, *, key: str) -> bytes | None:
     is_playing, is_calling = context.state.playing, context.state.signalling
     if not is_playing and not is_calling:
         st.caption(MICROPHONE_ADVICE)
+    above_stage = st.container()
     _stage(is_playing, is_calling, key)
     if is_playing or current.duration_s == 0:
         return None
-    return _decide(current, key)
+    with above_stage:  # below it, the question would stand where nobody scrolls to
+        return _decide(current, key)
 
 
 @st.fragment(run_every=LOOKS_EVERY_S)

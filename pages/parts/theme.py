@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS
+from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS, SPEAKS_AGAINST, SPEAKS_FOR
 
 __all__ = ["DARK", "EMOTION_COLOURS", "EMOTION_SIGNS", "LIGHT", "TINT_SHARE", "Surface", "surface", "tint"]
 
@@ -51,8 +51,8 @@ LIGHT = Surface(
     bar="#6C7484",
     quiet="#B4B9C3",
     scale=("#FFFFFF", "#8E95A3", "#14171F"),
-    speaks_for="#C65A00",
-    speaks_against="#0B6BB5",
+    speaks_for=SPEAKS_FOR,
+    speaks_against=SPEAKS_AGAINST,
 )
 DARK = Surface(
     background="#121419",

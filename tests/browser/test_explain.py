@@ -176,7 +176,7 @@ def test_the_report_opens_without_internet_and_prints_as_text(visit, browser, tm
             here.page.get_by_text("The strongest reasons").wait_for()
             here.settle()
         with here.page.expect_download() as download:
-            here.page.get_by_role("button", name="Download the report").click()
+            here.page.get_by_role("button", name="Report (HTML)").click()
         file = tmp_path / "report.html"
         download.value.save_as(file)
     context = browser.new_context(offline=True, viewport={"width": 900, "height": 900})

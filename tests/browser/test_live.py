@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, WebSocketRoute, sync_playwright
 
 from tests.bundles import TINY
 from tests.process import RunningApp, running_app
@@ -35,6 +37,11 @@ HEARD = """() => {
   const roots = [document, ...[...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean)];
   const now = roots.map((root) => root.querySelector("[data-testid=live-now]")).find(Boolean);
   return now ? now.dataset.emotion : "";
+}"""
+
+METER_IS_EMPTY = """() => {
+  const roots = [document, ...[...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean)];
+  return roots.some((root) => root.querySelector(".meter")?.getAttribute("aria-valuenow") === "-60");
 }"""
 
 
@@ -110,6 +117,9 @@ def test_timeline_follows_a_microphone_by_websocket_and_the_session_can_be_kept(
         assert _holds(changes(page, wanted, within_s=60), wanted)
         assert page.get_by_test_id("live-status").inner_text() == "Connected by WebSocket"
         page.get_by_test_id("live-toggle").click()
+        page.get_by_test_id("live-keep").wait_for()
+        page.wait_for_function(METER_IS_EMPTY)
+        page.get_by_test_id("live-now").get_by_text("Last heard").wait_for()
         page.get_by_test_id("live-keep").click()
         page.get_by_text("Live session,").first.wait_for(timeout=60_000)
         page.get_by_text("How likely each emotion is").wait_for(timeout=60_000)
@@ -124,6 +134,7 @@ def test_discarded_session_leaves_nothing(app, microphone):
         page.get_by_test_id("live-toggle").click()
         page.get_by_test_id("live-discard").click()
         page.get_by_text("Discarded. Nothing was kept.").wait_for()
+        assert page.get_by_test_id("live-now").inner_text().strip() == "Press start and speak"
         assert page.request.get(f"{app.url}/api/v1/predictions").json()["items"] == before
 
 
@@ -150,35 +161,61 @@ def test_timeline_follows_a_microphone_by_webrtc(app, microphone):
         assert _holds(changes(page, wanted, within_s=90), wanted)
         assert page.get_by_test_id("live-status").inner_text() == "Connected by WebRTC."
         frame.get_by_role("button", name="Stop").click()
-        page.get_by_role("button", name="Keep and analyse").click(timeout=60_000)
+        page.get_by_role("button", name="Keep and analyse").wait_for(timeout=60_000)
+        page.get_by_test_id("live-now").get_by_text("Last heard").wait_for()
+        question, stage = page.get_by_text("s were heard. Keep them").bounding_box(), page.get_by_test_id("live-now")
+        assert question["y"] < stage.bounding_box()["y"]
+        page.get_by_role("button", name="Keep and analyse").click()
         page.get_by_text("How likely each emotion is").wait_for(timeout=60_000)
 
 
-def test_denied_microphone_is_explained(app):
+def test_stream_that_the_server_ends_says_why_and_begins_anew_at_one_press(app, microphone):
+    flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}")
+    with opened(app, *flags) as page:
+        page.route_web_socket(re.compile("/api/v1/stream$"), _end_at_the_first_frame)
+        for _ in range(2):
+            page.get_by_test_id("live-toggle").click()
+            page.get_by_text("The month is used up.").wait_for()
+            assert page.get_by_test_id("live-toggle").inner_text() == "Start listening"
+
+
+def _end_at_the_first_frame(socket: WebSocketRoute) -> None:
+    def answer(message: str | bytes) -> None:
+        if isinstance(message, str):
+            socket.send(json.dumps({"type": "ready"}))
+            return
+        socket.send(json.dumps({"type": "error", "detail": "The month is used up.", "recoverable": False}))
+        socket.send(json.dumps({"type": "summary", "prediction_id": None}))
+
+    socket.on_message(answer)
+
+
+def test_sound_travels_by_webrtc_where_the_websocket_is_refused(app, microphone):
+    flags = ("--use-fake-ui-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}")
+    with opened(app, *flags) as page:
+        page.route_web_socket(re.compile("/api/v1/stream$"), lambda socket: socket.close())
+        page.get_by_test_id("live-toggle").click()
+        page.get_by_text("WebSockets do not get through here, so the sound travels by WebRTC.").wait_for()
+        page.frame_locator("iframe[src*=webrtc]").get_by_role("button", name="Start listening").wait_for()
+
+
+def test_denied_microphone_is_explained_by_both_ways_in(app):
     with opened(app, "--deny-permission-prompts", permissions=()) as page:
         page.get_by_test_id("live-toggle").click()
         page.get_by_text("The browser was not allowed to use the microphone").wait_for()
         assert page.get_by_test_id("live-toggle").is_enabled()
-
-
-def test_microphone_denied_to_webrtc_is_explained(app):
-    with opened(app, "--deny-permission-prompts", permissions=()) as page:
         page.get_by_role("radio", name="WebRTC").click()
         frame = page.frame_locator("iframe[src*=webrtc]")
         frame.get_by_role("button", name="Start listening").click(timeout=60_000)
         frame.get_by_text("NotAllowedError").wait_for(timeout=60_000)
-        assert page.get_by_text("allow it beside the address bar").is_visible()
+        assert page.get_by_text("allow it beside the address bar").last.is_visible()
 
 
-def test_missing_microphone_is_explained(app):
+def test_missing_microphone_is_explained_by_both_ways_in(app):
     with opened(app, with_device=False) as page:
         page.get_by_test_id("live-toggle").click()
         page.get_by_text("No microphone was found. Plug one in, then start again.").wait_for()
         assert page.get_by_test_id("live-toggle").is_enabled()
-
-
-def test_microphone_missing_to_webrtc_is_explained(app):
-    with opened(app, with_device=False) as page:
         page.get_by_role("radio", name="WebRTC").click()
         frame = page.frame_locator("iframe[src*=webrtc]")
         frame.get_by_role("button", name="Start listening").click(timeout=60_000)

@@ -62,6 +62,7 @@ ARROWS = {
     "core.reports": {
         *("core.domain", "core.errors", "core.config", "core.store", "core.inference", "core.access"),
         *("core.__version__", "core.emotion_colours", "core.evaluation", "core.identifiers", "core.mail"),
+        "core.features",
     },
     "core.emotion_colours": {"core.domain"},
     "core.report_jobs": {"core"},

@@ -93,10 +93,11 @@ class Stage {
     if (isListening) this.peakDbfs = Math.max(peak_dbfs, this.peakDbfs);
     const newest = this.events.length ? this.events[this.events.length - 1].end_s : -1;
     const restarted = events.length && events[events.length - 1].end_s < newest;
-    if (restarted || (isListening && !this.isListening)) this.reset();
+    const isForgotten = !isListening && !events.length && this.events.length > 0;
+    if (restarted || isForgotten || (isListening && !this.isListening)) this.reset();
     for (const event of events) if (restarted || event.end_s > newest) this.hear(event);
-    if (isListening !== this.isListening && !isListening) this.rest();
     this.isListening = isListening;
+    if (!isListening) this.rest();
     this.say(status);
   }
 
@@ -192,7 +193,10 @@ class Stage {
   }
 
   receive(event, reject) {
-    if (event.type === "emotion" || event.type === "silence") this.hear(event);
+    if (event.type === "emotion" || event.type === "silence") {
+      if (!this.isDiscarded) this.hear(event);
+      if (!this.isListening) this.rest(); // an answer that was on its way when it was stopped
+    }
     else if (event.type === "summary") this.finish(event);
     else {
       this.refusal = event.detail;
@@ -210,6 +214,7 @@ class Stage {
 
   stop() {
     this.isListening = false;
+    if (this.worklet) this.worklet.port.onmessage = null; // frames on their way would lift the meter for good
     this.rest();
     for (const track of this.media ? this.media.getTracks() : []) track.stop();
     if (this.context) this.context.close();
@@ -226,12 +231,15 @@ class Stage {
   end(isKept) {
     clearInterval(this.waiting);
     this.parts.after.hidden = true;
+    if (!isKept) { this.reset(); this.rest(); }
     this.say(isKept ? "Keeping and analysing" : "Discarded. Nothing was kept.");
     this.isDiscarded = !isKept;
     if (this.socket) { this.socket.send(JSON.stringify({ type: "end", store: isKept })); }
   }
 
   finish(summary) {
+    if (this.isListening) { this.isListening = false; this.rest(); } // the server ended it, by an error that was told
+    this.parts.after.hidden = true;
     if (summary.prediction_id) {
       this.say("Kept. The analysis is below.");
       this.tell("kept", summary.prediction_id);
@@ -264,6 +272,7 @@ class Stage {
     this.parts.now.dataset.emotion = "";
     this.parts.word.textContent = "";
     this.parts.doubt.textContent = "";
+    for (const item of this.parts.legend.children) this.fill(item, null);
   }
 
   rest() {
@@ -305,10 +314,14 @@ class Stage {
       now.dataset.emotion = event.abstained ? "not sure" : event.emotion;
     }
     for (const item of this.parts.legend.children) {
-      const share = isSilent ? 0 : event.smoothed[item.dataset.emotion] || 0;
-      item.querySelector("b").textContent = isSilent ? "" : percent(share);
-      item.querySelector("i").style.width = `${100 * share}%`;
+      this.fill(item, isSilent ? null : event.smoothed[item.dataset.emotion] || 0);
     }
+  }
+
+  /* One emotion of the legend; `share` is null where nothing is heard. */
+  fill(item, share) {
+    item.querySelector("b").textContent = share === null ? "" : briefly(share);
+    item.querySelector("i").style.width = `${100 * (share || 0)}%`;
   }
 
   emotion(name) { return this.data.emotions.find((emotion) => emotion.name === name); }
@@ -351,8 +364,13 @@ class Stage {
   }
 }
 
+/* As `percent`, where there is little room. */
+function briefly(share) {
+  return percent(share).replace("under ", "<\u2009").replace("over ", ">\u2009");
+}
+
 function percent(share) {
-  if (share > 0 && share < 0.005) return "under 1\u00a0%";
+  if (share < 0.005) return "under 1\u00a0%";
   if (share >= 0.995 && share < 1) return "over 99\u00a0%";
   return `${Math.round(100 * share)}\u00a0%`;
 }

@@ -99,7 +99,8 @@ def test_an_answer_gets_its_regions_reasons_features_spread_and_limits(open_page
     assert prediction.model_version in said
     assert [button.label for button in app.get("download_button")] == [
         "Download as HTML",
-        "Download the report",
+        "Report (PDF)",
+        "Report (HTML)",
     ]
     frame = app.table[0].value
     assert list(frame.columns) == ["Feature", "Distance", "Here", "Usual there"]

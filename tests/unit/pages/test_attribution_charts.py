@@ -58,7 +58,9 @@ def test_two_charts_share_the_largest_value_of_both():
 
 def test_strong_regions_carry_their_number_so_that_colour_is_not_all():
     figure = attribution_charts.regions(make_attribution(), make_voice(), LIGHT)
-    assert [note.text for note in figure.layout.annotations] == ["<b>+1.0</b>", "<b>\u22120.4</b>"]
+    *numbers, about = [note.text for note in figure.layout.annotations]
+    assert numbers == ["<b>+1.0</b>", "<b>\u22120.4</b>"]
+    assert about == "Why angry? \u00b7 numbers in nats<br>tiny-0123456789ab"
 
 
 def test_pitch_has_gaps_where_there_is_none_and_says_its_unit():

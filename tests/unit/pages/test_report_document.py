@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC
+from io import BytesIO
+
+from pypdf import PdfReader
 
 from core.domain import Emotion
 from core.errors import BusyError
@@ -21,6 +24,22 @@ def made(explanation=()):
     return report(
         recording, prediction, card=None, scores=None, seen=make_voice().seen, explanation=explanation, zone=UTC
     ).decode()
+
+
+def printed(explanation=()):
+    """The pages of the PDF, as text."""
+    recording = make_recording(name=NAME)
+    file = report(
+        recording,
+        make_prediction(recording, emotion=Emotion.ANGRY),
+        card=None,
+        scores=None,
+        seen=None,
+        explanation=explanation,
+        zone=UTC,
+        is_pdf=True,
+    )
+    return " ".join(" ".join(page.extract_text().split()) for page in PdfReader(BytesIO(file)).pages)
 
 
 def explained(contrast):
@@ -59,3 +78,25 @@ def test_a_model_too_busy_for_the_contrast_costs_that_part_alone():
     text = made(explained(busy))
     assert "This could not be found out now." in text
     assert "Why angry? Which parts of the sound" in text
+
+
+def test_pdf_with_reasons_holds_the_heat_map_its_words_and_why_not_the_runner_up():
+    text = printed(explained(against_calm))
+    for said in (
+        "Why angry? Which parts of the sound",
+        "+ speaks for angry",
+        "+1.0",
+        "The stretch 0.5 to 1.0 s speaks most for angry (+1.20 nats)",
+        "Why angry and not calm?",
+        "Model tiny-0123456789ab",
+        "Page 1 of",
+    ):
+        assert said in text
+    assert "<script>alert(1)</script>.wav" in text
+
+
+def test_pdf_without_reasons_holds_the_answer_alone():
+    text = printed()
+    assert "How likely each emotion is" in text
+    assert "60.0 %" in text
+    assert "speaks for" not in text
