@@ -13,11 +13,12 @@ from tests.redis_server import RedisMissingError, running_redis
 
 
 @pytest.fixture(autouse=True)
-def cheap_passwords(monkeypatch):
+def cheap_passwords():
     """Argon2 with parameters that take a millisecond."""
-    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    passwords._hash_of_nobody.cache_clear()
-    yield
+    with pytest.MonkeyPatch.context() as patch:  # its own: `monkeypatch` would outlive what a test opens
+        patch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        passwords._hash_of_nobody.cache_clear()
+        yield
     passwords._hash_of_nobody.cache_clear()
 
 
