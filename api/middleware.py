@@ -76,11 +76,20 @@ class Doorkeeper:
         request_id = sent if REQUEST_ID.fullmatch(sent) else new_id().hex
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
+        is_read_out = method in READING_METHODS
+
+        async def receive_noting_the_end() -> Message:
+            nonlocal is_read_out
+            message = await receive()
+            is_read_out = is_read_out or not message.get("more_body", False)
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400 and not is_read_out:
+                    await _read_out(receive_noting_the_end)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in {**SAFE_HEADERS, **scope["state"].get(RATE_LIMIT, {})}.items():
@@ -96,7 +105,7 @@ class Doorkeeper:
         began_at, started = datetime.now(UTC), time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._answer(request, receive, send_with_headers)
+                await self._answer(request, receive_noting_the_end, send_with_headers)
             except ClientDisconnect:
                 status = status or DISCONNECTED
             except asyncio.CancelledError:
