@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Sent unless the answer brings its own value."""
+READ_OUT_BYTES = 64 * 1024
+"""Of a body, how much a refusal reads; one that says it is longer is not worth the traffic."""
 READ_OUT_S = 0.5
 """How long the rest of a refused body is awaited, so that the refusal arrives."""
 DISCONNECTED = 499
@@ -76,7 +79,8 @@ class Doorkeeper:
         request_id = sent if REQUEST_ID.fullmatch(sent) else new_id().hex
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
-        is_read_out = method in READING_METHODS
+        announced = request.headers.get("content-length", "")
+        is_read_out = not (announced.isdecimal() and int(announced) <= READ_OUT_BYTES)
 
         async def receive_noting_the_end() -> Message:
             nonlocal is_read_out
@@ -88,8 +92,8 @@ class Doorkeeper:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status >= 400 and not is_read_out:
-                    await _read_out(receive_noting_the_end)
+                if status >= 400 and not is_read_out and MutableHeaders(scope=message).get("connection") != "close":
+                    await _read_out(receive_noting_the_end, n_bytes=READ_OUT_BYTES)
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in {**SAFE_HEADERS, **scope["state"].get(RATE_LIMIT, {})}.items():
@@ -147,14 +151,16 @@ class Doorkeeper:
         await app(request.scope, receive, send)
 
 
-async def _read_out(receive: Receive) -> None:
-    """Drop what is still to come of a body, for a while.
+async def _read_out(receive: Receive, *, n_bytes: float = math.inf) -> None:
+    """Drop what is still to come of a body, for a while and up to about `n_bytes`.
 
     The server closes the connection after such an answer. Closing it upon unread bytes makes the kernel reset it, and
     the sender then loses the answer, which may have arrived already (RFC 9112, section 9.6).
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(READ_OUT_S):
-            message = await receive()
-            while message["type"] == "http.request" and message.get("more_body", False):
+            n_read, is_over = 0, False
+            while not is_over and n_read <= n_bytes:
                 message = await receive()
+                n_read += len(message.get("body", b""))
+                is_over = not message.get("more_body", False)
