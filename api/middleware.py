@@ -34,7 +34,7 @@ SAFE_HEADERS = {
 }
 """Sent unless the answer brings its own value."""
 READ_OUT_BYTES = 64 * 1024
-"""Of a body, how much a refusal reads; one that says it is longer is not worth the traffic."""
+"""Of a refused body, how much is read; one that says it is longer is not worth the traffic."""
 READ_OUT_S = 0.5
 """How long the rest of a refused body is awaited, so that the refusal arrives."""
 DISCONNECTED = 499
@@ -79,21 +79,20 @@ class Doorkeeper:
         request_id = sent if REQUEST_ID.fullmatch(sent) else new_id().hex
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
-        announced = request.headers.get("content-length", "")
-        is_read_out = not (announced.isdecimal() and int(announced) <= READ_OUT_BYTES)
+        is_read = False
 
         async def receive_noting_the_end() -> Message:
-            nonlocal is_read_out
+            nonlocal is_read
             message = await receive()
-            is_read_out = is_read_out or not message.get("more_body", False)
+            is_read = not message.get("more_body", False)
             return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status >= 400 and not is_read_out and MutableHeaders(scope=message).get("connection") != "close":
-                    await _read_out(receive_noting_the_end, n_bytes=READ_OUT_BYTES)
+                if status >= 400 and not is_read:
+                    await _read_out(receive_noting_the_end, n_bytes=self._worth_reading(request))
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 for name, value in {**SAFE_HEADERS, **scope["state"].get(RATE_LIMIT, {})}.items():
@@ -117,7 +116,6 @@ class Doorkeeper:
                 # Nothing runs outside of here that a cancellation has to reach once the answer is sent.
                 if status:
                     raise
-                await _read_out(receive)
                 await error_response(request, ShuttingDownError())(scope, receive, send_with_headers)
             except Exception as error:  # the last resort: logged in full, answered without internals
                 log.error("unhandled exception", method=method, path=scope["path"], exc_info=error)
@@ -144,15 +142,21 @@ class Doorkeeper:
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         app: ASGIApp = self._app
         if self._is_draining():
-            await _read_out(receive)
             app = error_response(request, ShuttingDownError())
         elif request.method not in READING_METHODS and request.headers.get("sec-fetch-site") == "cross-site":
             app = error_response(request, CrossSiteError())
         await app(request.scope, receive, send)
 
+    def _worth_reading(self, request: Request) -> float:
+        """How many bytes of a refused body are read: of long ones none, unless it is us who end."""
+        if self._is_draining():
+            return math.inf
+        announced = request.headers.get("content-length", "")
+        return READ_OUT_BYTES if announced.isdecimal() and int(announced) <= READ_OUT_BYTES else 0
 
-async def _read_out(receive: Receive, *, n_bytes: float = math.inf) -> None:
-    """Drop what is still to come of a body, for a while and up to about `n_bytes`.
+
+async def _read_out(receive: Receive, *, n_bytes: float) -> None:
+    """Drop what is still to come of a body that is refused, for a while and up to about `n_bytes`.
 
     The server closes the connection after such an answer. Closing it upon unread bytes makes the kernel reset it, and
     the sender then loses the answer, which may have arrived already (RFC 9112, section 9.6).
@@ -160,7 +164,7 @@ async def _read_out(receive: Receive, *, n_bytes: float = math.inf) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(READ_OUT_S):
             n_read, is_over = 0, False
-            while not is_over and n_read <= n_bytes:
+            while not is_over and n_read < n_bytes:
                 message = await receive()
                 n_read += len(message.get("body", b""))
                 is_over = not message.get("more_body", False)

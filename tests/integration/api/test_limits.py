@@ -57,6 +57,26 @@ def test_body_that_says_it_is_too_large_is_not_read():
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("n_blocks", "n_read"), [(0, 0), (1, 1), (3, 3), (1000, 0)])
+def test_refusal_reads_out_a_short_body_so_that_it_arrives(n_blocks, n_read):
+    async def scenario():
+        n_asked = 0
+
+        async def body() -> AsyncIterator[bytes]:
+            nonlocal n_asked
+            for _ in range(n_blocks):
+                n_asked += 1
+                yield bytes(1024)
+
+        headers = {"content-type": "text/plain", "content-length": str(n_blocks * 1024)}
+        async with client_of(FakeWorkbench(Settings())) as client:
+            answer = await client.post("/api/v1/predict", content=body(), headers=headers)
+        assert answer.status_code == 415
+        assert n_asked == n_read
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("lie", [{}, {"content-length": "100"}])
 def test_body_that_turns_out_too_large_is_dropped_at_the_limit(lie):
     async def scenario():
