@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from api.access import OpenWorkbench
+from api.labels import AskedLabel
 from api.limits import body_cap_mb
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
 from api.uploads import form_schema, received_file
 from api.usage import usage_of
-from core.domain import Emotion
 from core.usage import Use
 from core.workbench import Workbench
 
@@ -28,8 +28,8 @@ class ExplainParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    emotion: Emotion | None = Field(default=None, description="Left out: the most probable one.")
-    contrast: Emotion | None = Field(
+    emotion: AskedLabel | None = Field(default=None, description="Left out: the most probable one.")
+    contrast: AskedLabel | None = Field(
         default=None, description="Why the emotion and not this one. Left out: and not any other."
     )
     model: str | None = Field(default=None, max_length=100, description="Name of the model; see `GET /api/v1/models`.")

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from api.access import Asking, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
 from api.idempotency import PARAMETER, answered_once, asked_of
+from api.labels import AskedLabel
 from api.limits import Parts, body_cap_mb, counted_each
 from api.schemas import (
     BatchProblem,
@@ -32,7 +33,7 @@ from api.schemas import (
 )
 from api.uploads import form_schema, merged, name_of, received_file, received_form
 from api.usage import usage_of
-from core.domain import Caller, Emotion, Source
+from core.domain import Caller, Source
 from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
 from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
 from core.workbench import Analysis, Workbench
@@ -77,7 +78,7 @@ class PredictionQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    emotion: list[Emotion] = Field(default=[], description="Any of these on top; repeat the parameter for several.")
+    emotion: list[AskedLabel] = Field(default=[], description="Any of these on top; repeat the parameter for several.")
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     max_confidence: float | None = Field(default=None, ge=0, le=1)
     min_entropy: float | None = Field(default=None, ge=0, description="Predictive entropy, in nats.")

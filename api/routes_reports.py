@@ -15,9 +15,10 @@ from pydantic import AfterValidator, Field
 from starlette.responses import StreamingResponse
 
 from api.access import Asking, OpenWorkbench
+from api.labels import AskedLabel
 from api.routes_predictions import Moment, Text, refusals
 from api.schemas import Shape
-from core.domain import Caller, Emotion, Source
+from core.domain import MAX_LABELS, Caller, Source
 from core.reports.report import MAX_TITLE, MEDIA_TYPES, TITLE, ReportFormat, ReportRequest, file_name
 from core.reports.timing import find_zone
 from core.store.predictions import PredictionFilter
@@ -42,7 +43,7 @@ TimeZone = Annotated[str, Field(max_length=64), AfterValidator(_known_zone)]
 class FilterShape(Shape):
     """Which predictions a report is about. What is left out does not restrict."""
 
-    emotions: list[Emotion] = Field(default=[], max_length=len(Emotion))
+    emotions: list[AskedLabel] = Field(default=[], max_length=MAX_LABELS)
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     max_confidence: float | None = Field(default=None, ge=0, le=1)
     min_entropy: float | None = Field(default=None, ge=0, description="Predictive entropy, in nats.")

@@ -14,17 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.batches import BatchStatus
-from core.domain import (
-    Bandwidth,
-    Emotion,
-    JobState,
-    Prediction,
-    Quality,
-    Segment,
-    Source,
-    TimelineWindow,
-    Uncertainty,
-)
+from core.domain import Bandwidth, JobState, Label, Prediction, Quality, Segment, Source, TimelineWindow, Uncertainty
 from core.evaluation.gate import Comparison
 from core.features.overview import Overview
 from core.inference.attribution import Attribution, strongest_stretch
@@ -154,7 +144,7 @@ class SegmentShape(Shape):
 
     start_s: Seconds
     end_s: Seconds
-    emotion: Emotion | None = Field(description="null where nobody speaks.")
+    emotion: Label | None = Field(description="null where nobody speaks.")
     confidence: Share
 
     @staticmethod
@@ -169,7 +159,7 @@ class WindowShape(Shape):
 
     start_s: Seconds
     end_s: Seconds
-    probabilities: dict[Emotion, float] = Field(description="Empty where nobody speaks.")
+    probabilities: dict[Label, float] = Field(description="Empty where nobody speaks.")
     speech_ratio: Share
     predictive_entropy: Nats = Field(description="In nats; 0 where nobody speaks.")
 
@@ -222,12 +212,12 @@ class PredictionShape(Shape):
     )
 
     id: UUID
-    emotion: Emotion = Field(description="The emotion with the largest probability.")
+    emotion: Label = Field(description="The emotion with the largest probability.")
     confidence: Share = Field(description="That probability, calibrated.")
     abstained: bool = Field(description='Whether the honest answer is "not sure": confidence is below the threshold.')
-    probabilities: dict[Emotion, float] = Field(description="Mean over the forward passes; they sum to 1.")
-    standard_deviations: dict[Emotion, float] = Field(description="Over the forward passes.")
-    intervals: dict[Emotion, tuple[float, float]] = Field(description="5th to 95th percentile of the forward passes.")
+    probabilities: dict[Label, float] = Field(description="Mean over the forward passes; they sum to 1.")
+    standard_deviations: dict[Label, float] = Field(description="Over the forward passes.")
+    intervals: dict[Label, tuple[float, float]] = Field(description="5th to 95th percentile of the forward passes.")
     uncertainty: UncertaintyShape
     quality: QualityShape
     segments: list[SegmentShape] = Field(description="The timeline; empty for short recordings unless asked for.")
@@ -268,10 +258,10 @@ class PredictionRowShape(Shape):
     """A prediction as lists show it; `GET /api/v1/predictions/{id}` has the whole of it."""
 
     id: UUID
-    emotion: Emotion
+    emotion: Label
     confidence: Share
     abstained: bool
-    probabilities: dict[Emotion, float]
+    probabilities: dict[Label, float]
     uncertainty: UncertaintyShape
     duration_s: float
     n_passes: int
@@ -454,8 +444,8 @@ class AttributionShape(Shape):
     )
 
     model_version: str
-    emotion: Emotion = Field(description="The one explained.")
-    contrast: Emotion | None = Field(description="The one it is set against; null for all others together.")
+    emotion: Label = Field(description="The one explained.")
+    contrast: Label | None = Field(description="The one it is set against; null for all others together.")
     unit: Literal["nats"] = Field(description="Of values, baseline and output: log-odds with the natural logarithm.")
     values: list[list[float]] = Field(
         description="SHAP values: one row for each stretch of time, one column for each band. "
@@ -467,10 +457,10 @@ class AttributionShape(Shape):
     band_edges_hz: list[float] = Field(description="Where bands begin and end; one more than columns.")
     baseline: float = Field(description="Log-odds when the recording's own background replaces every region.")
     output: float = Field(description="Log-odds of the recording as it is.")
-    probabilities: dict[Emotion, float] = Field(
+    probabilities: dict[Label, float] = Field(
         description="The model's plain answer for the window, without dropout; they sum to 1."
     )
-    runner_up: Emotion = Field(description="The most probable emotion beside the one explained.")
+    runner_up: Label = Field(description="The most probable emotion beside the one explained.")
     window: StretchShape = Field(description="What was explained: all of a short recording, one window of a long one.")
     strongest_stretch: StretchShape = Field(description="The stretch to play when only one can be.")
     n_evaluations: int = Field(description="Times the model was asked.")
@@ -526,12 +516,12 @@ class VoiceShape(Shape):
 class SurrogateShape(Shape):
     """The reasons of a stand-in that hears acoustic features alone; never those of the model (docs/surrogate.md)."""
 
-    emotion: Emotion = Field(description="What the surrogate itself names first.")
+    emotion: Label = Field(description="What the surrogate itself names first.")
     is_agreed: bool = Field(description="Whether the model names the same emotion first.")
     base_value: float = Field(description="Nats; with all of `values` it sums to `output`.")
     values: dict[str, float] = Field(description="SHAP value of each measure, in nats.")
     output: float
-    probabilities: dict[Emotion, float]
+    probabilities: dict[Label, float]
     agreement: float = Field(description="Share of recordings of held-out speakers on which both name one emotion.")
     agreement_interval: tuple[float, float] = Field(description="95 %, resampling speakers.")
     majority_agreement: float = Field(description="The same share for always naming the commonest.")
@@ -734,7 +724,7 @@ class ModelShape(Shape):
     name: str = Field(description="To be given as `model`.")
     version: str = Field(description="Changes with the weights.")
     description: str
-    emotions: list[Emotion]
+    emotions: list[Label]
     licence: str
     is_commercial_use_allowed: bool
     is_default: bool = Field(description="Whether it answers when a request names none.")

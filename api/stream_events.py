@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from core import __version__
-from core.domain import Emotion, LiveEmotion, LiveSummary
+from core.domain import Label, LiveEmotion, LiveSummary
 from core.inference.live import (
     MAX_HOP_S,
     MAX_SAMPLE_RATE_HZ,
@@ -61,7 +61,7 @@ class Ready(_Message):
     type: Literal["ready"] = "ready"
     stream_id: UUID
     model_version: str
-    emotions: list[Emotion]
+    emotions: list[Label]
     lag_s: float = Field(description="Mean age of what a smoothed answer tells of, without computing and sending.")
     configuration: Configuration
 
@@ -72,11 +72,11 @@ class EmotionHeard(_Message):
     type: Literal["emotion"] = "emotion"
     start_s: float
     end_s: float
-    emotion: Emotion = Field(description="On top of `smoothed`.")
+    emotion: Label = Field(description="On top of `smoothed`.")
     confidence: float = Field(description="The largest smoothed probability.")
     abstained: bool = Field(description='Whether this is an honest "not sure".')
-    probabilities: dict[Emotion, float] = Field(description="Of this window alone.")
-    smoothed: dict[Emotion, float]
+    probabilities: dict[Label, float] = Field(description="Of this window alone.")
+    smoothed: dict[Label, float]
     predictive_entropy: float = Field(description="Nats; all of the uncertainty.")
     expected_entropy: float = Field(description="Nats; the part that lies in the sound.")
     mutual_information: float = Field(description="Nats; the part that lies in the model.")
@@ -121,8 +121,8 @@ class Summary(_Message):
     speech_s: float
     n_windows: int
     n_windows_with_speech: int
-    emotion: Emotion | None = Field(description="On top of `probabilities`; null where nobody spoke.")
-    probabilities: dict[Emotion, float] = Field(description="Mean over the windows, weighted by speech.")
+    emotion: Label | None = Field(description="On top of `probabilities`; null where nobody spoke.")
+    probabilities: dict[Label, float] = Field(description="Mean over the windows, weighted by speech.")
     recording_id: UUID | None = Field(None, description="Of the recording, when the stream was kept.")
     prediction_id: UUID | None = Field(None, description="Of its prediction with the timeline.")
 

@@ -24,13 +24,13 @@ from core.features.containers import SUFFIXES
 from core.inference.bulk import GROUP, Heard, hear_many
 from core.inference.recogniser import Recogniser, require_passes
 from core.inference.registry import find_model
-from core.reports.predictions_csv import BYTE_ORDER_MARK, without_formula
+from core.reports.predictions_csv import BYTE_ORDER_MARK, own_probabilities, without_formula
 
 COLUMNS = (
     *("file", "emotion", "confidence", "abstained"),
     *(f"probability_{emotion}" for emotion in Emotion),
     *("predictive_entropy_nats", "expected_entropy_nats", "mutual_information_nats", "duration_s", "snr_db"),
-    *("speech_ratio", "model_version", "n_passes", "problem_code", "problem"),
+    *("speech_ratio", "model_version", "n_passes", "problem_code", "problem", "own_probabilities"),
 )
 FORMATS = (".parquet", ".csv", ".jsonl")
 _NUMBERS = {
@@ -153,7 +153,12 @@ def _answer(file: Path, folder: Path, heard: Heard) -> Row:
         "emotion": emotion.value,
         "confidence": recognition.probabilities[emotion],
         "abstained": recognition.abstained,
-        **{f"probability_{each}": value for each, value in recognition.probabilities.items()},
+        **{
+            f"probability_{each}": value
+            for each, value in recognition.probabilities.items()
+            if isinstance(each, Emotion)
+        },
+        "own_probabilities": own_probabilities(recognition.probabilities),
         "predictive_entropy_nats": recognition.uncertainty.predictive_entropy_nats,
         "expected_entropy_nats": recognition.uncertainty.expected_entropy_nats,
         "mutual_information_nats": recognition.uncertainty.mutual_information_nats,
@@ -170,7 +175,7 @@ def _problem(file: Path, folder: Path, error: TelepathyError) -> Row:
 
 
 def _empty(file: Path, folder: Path) -> Row:
-    texts = {"problem_code": "", "problem": ""}
+    texts = {"problem_code": "", "problem": "", "own_probabilities": ""}
     return dict.fromkeys(COLUMNS) | {"file": file.relative_to(folder).as_posix()} | texts
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 
 class Emotion(enum.StrEnum):
@@ -21,6 +26,85 @@ class Emotion(enum.StrEnum):
     FEARFUL = "fearful"
     DISGUST = "disgust"
     SURPRISED = "surprised"
+
+
+MAX_LABEL_LENGTH = 40
+MAX_LABELS = 50
+"""Most that one model tells apart."""
+
+
+class OwnLabel(str):
+    """A label of a model of somebody's own that is none of the eight emotions: `bored`, `question`.
+
+    It is its name: 1 to 40 printable characters without space at either end. Make labels with `label_of`, which gives
+    the eight as what they are.
+
+    Examples
+    --------
+    >>> OwnLabel("bored").value
+    'bored'
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> OwnLabel:
+        """Raises ValueError for what is no name, or the name of one of the eight."""
+        if not is_label_name(name):
+            raise ValueError(
+                f"{name!r} is no label: 1 to {MAX_LABEL_LENGTH} printable characters, no space at the ends"
+            )
+        if name in _EIGHT:
+            raise ValueError(f"{name!r} is one of the eight emotions")
+        return super().__new__(cls, name)
+
+    @property
+    def value(self) -> str:
+        """Its name, as `Emotion.value`."""
+        return str.__str__(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """In JSON a string of such a form."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(min_length=1, max_length=MAX_LABEL_LENGTH)
+        )
+
+
+Label = Emotion | OwnLabel
+"""What a model can say."""
+
+_EIGHT = frozenset(emotion.value for emotion in Emotion)
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a label can be called so.
+
+    >>> is_label_name("not bored"), is_label_name(" bored"), is_label_name("")
+    (True, False, False)
+    """
+    return 0 < len(name) <= MAX_LABEL_LENGTH and name.isprintable() and name == name.strip()
+
+
+def label_of(name: str) -> Label:
+    """The label called `name`; one of the eight where it is one. Raises ValueError for what is no name.
+
+    >>> label_of("happy"), label_of("bored")
+    (<Emotion.HAPPY: 'happy'>, 'bored')
+    """
+    return Emotion(name) if name in _EIGHT else OwnLabel(name)
+
+
+def in_order(labels: Iterable[Label]) -> list[Label]:
+    """Each once: the eight in their order, then the others as they come."""
+    found = dict.fromkeys(labels)
+    return [*(emotion for emotion in Emotion if emotion in found), *(each for each in found if each not in _EIGHT)]
+
+
+def own_labels(labels: Iterable[Label]) -> frozenset[OwnLabel]:
+    """Those that are none of the eight."""
+    return frozenset(label for label in labels if isinstance(label, OwnLabel))
 
 
 class Source(enum.StrEnum):
@@ -415,7 +499,7 @@ class UsageEvent:
     """How often a model answered: 1 for a recording, a live stream or an explanation, 0 for all else."""
     audio_s: float
     """Seconds of sound judged."""
-    emotion: Emotion | None
+    emotion: Label | None
     confidence: float | None
     model_version: str | None
     request_id: str
@@ -512,7 +596,7 @@ class TimelineWindow:
 
     start_s: float
     end_s: float
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Mean over the forward passes; sums to 1. Empty where nobody speaks: there is no emotion to name."""
     speech_ratio: float
     """Share of the window's frames that hold speech, in [0, 1]."""
@@ -526,7 +610,7 @@ class Segment:
 
     start_s: float
     end_s: float
-    emotion: Emotion | None
+    emotion: Label | None
     """None where nobody speaks."""
     confidence: float
     """Mean calibrated probability of `emotion` over the windows merged here; 0 where nobody speaks."""
@@ -539,10 +623,10 @@ class Prediction:
     id: UUID
     recording_id: UUID
     model_version: str
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Mean over the forward passes; sums to 1."""
-    standard_deviations: Mapping[Emotion, float]
-    intervals: Mapping[Emotion, Interval]
+    standard_deviations: Mapping[Label, float]
+    intervals: Mapping[Label, Interval]
     uncertainty: Uncertainty
     abstained: bool
     """Whether the answer is an honest "not sure": `confidence` lies below the abstention threshold."""
@@ -556,7 +640,7 @@ class Prediction:
     created_at: datetime
 
     @property
-    def emotion(self) -> Emotion:
+    def emotion(self) -> Label:
         """The emotion with the largest probability."""
         return max(self.probabilities, key=lambda emotion: self.probabilities[emotion])
 
@@ -573,9 +657,9 @@ class LiveEmotion:
     start_s: float
     end_s: float
     """Both since the stream began."""
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Of this window alone; sums to 1. Empty where nobody speaks."""
-    smoothed: Mapping[Emotion, float]
+    smoothed: Mapping[Label, float]
     """Exponential mean over this and the windows before it. Empty where nobody speaks."""
     uncertainty: Uncertainty | None
     """None where nobody speaks."""
@@ -587,7 +671,7 @@ class LiveEmotion:
     """RMS level of the window; -120 for digital silence."""
 
     @property
-    def emotion(self) -> Emotion | None:
+    def emotion(self) -> Label | None:
         """The emotion with the largest smoothed probability; None where nobody speaks."""
         return max(self.smoothed, key=lambda emotion: self.smoothed[emotion]) if self.smoothed else None
 
@@ -601,7 +685,7 @@ class LiveSummary:
     """Time in which somebody spoke."""
     n_windows: int
     n_windows_with_speech: int
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Mean over the windows, weighted by their speech ratios; empty where nobody ever spoke."""
 
 
@@ -613,7 +697,7 @@ class ModelCard:
     version: str
     """`NAME-` and the first 12 hexadecimal digits of the hash of its weights."""
     description: str
-    emotions: tuple[Emotion, ...]
+    emotions: tuple[Label, ...]
     licence: str
     is_commercial_use_allowed: bool
     created_at: datetime

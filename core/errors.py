@@ -22,6 +22,7 @@ TelepathyError
     DamagedReferencesError         the voices to compare with cannot be read
     EncoderMissingError            the encoder that others publish is not installed
     GateNotPassedError             it may not take the place of the deployed model
+    OtherLabelsError               it says other labels than the deployed model
     NothingToRollBackError         no model was deployed before
     ModelNameTakenError            another model has this name
     RetrainingFailedError          no new model came of a retraining
@@ -344,6 +345,20 @@ class GateNotPassedError(ModelError):
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"Model {model!r} was not deployed: {reason}. To deploy it all the same, say why.")
+        self.model = model
+
+
+class OtherLabelsError(ModelError):
+    """It says other labels than the deployed model, so that it can neither take its place nor be compared with it."""
+
+    code = "other_labels"
+
+    def __init__(self, model: str, labels: tuple[str, ...], deployed: str, expected: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Model {model!r} says {', '.join(labels)}, and {deployed!r}, which answers, says {', '.join(expected)}: "
+            f"only a model of the same labels can take its place or listen beside it. "
+            f"Ask for {model!r} by its name to have it answer."
+        )
         self.model = model
 
 

@@ -50,7 +50,14 @@ class Pending:
     """An upload under way. It goes on whether or not anybody waits for it."""
 
     def __init__(
-        self, workbench: Workbench, upload: Upload, *, call: Call, owner: UUID, project_id: UUID | None = None
+        self,
+        workbench: Workbench,
+        upload: Upload,
+        *,
+        call: Call,
+        owner: UUID,
+        project_id: UUID | None = None,
+        model: str | None = None,
     ) -> None:
         self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
         self._latest = (0.0, "Waiting for its turn")
@@ -66,6 +73,7 @@ class Pending:
                     source=upload.source,
                     owner=owner,
                     project_id=project_id,
+                    model=model,
                     progress=self._remember,
                 )
                 use.add_prediction(analysis.prediction)

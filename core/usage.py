@@ -24,7 +24,7 @@ from pathlib import Path
 import structlog
 
 from core.config import Settings
-from core.domain import Caller, Emotion, LiveSummary, Prediction, UsageEvent
+from core.domain import Caller, Label, LiveSummary, Prediction, UsageEvent
 from core.errors import (
     AccessError,
     AudioError,
@@ -291,7 +291,7 @@ class Answer:
     """One answer of a model, as far as the ledger tells of it."""
 
     audio_s: float
-    emotion: Emotion | None
+    emotion: Label | None
     confidence: float | None
     model_version: str | None
 
@@ -310,7 +310,7 @@ class Use:
         self,
         *,
         audio_s: float,
-        emotion: Emotion | None = None,
+        emotion: Label | None = None,
         confidence: float | None = None,
         model_version: str | None = None,
     ) -> None:

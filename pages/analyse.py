@@ -60,9 +60,30 @@ def hand_in(workbench: Workbench, inbox: Inbox) -> None:
     workbench.recogniser()  # without a model, say so before anybody hands in anything
     caller = session.caller()
     inbox.project_id = projects.choose(workbench, caller, prefix="analyse")
+    inbox.model = choose_model(workbench)
     if projects.ask_consent(workbench, caller, inbox.project_id, prefix="analyse"):
         take_recordings(workbench, inbox)
     samples(inbox)
+
+
+def choose_model(workbench: Workbench) -> str | None:
+    """The one whose answers are wanted, where there are several; None for the deployed one."""
+    listed = [version.card for version in workbench.models.list_versions()[0]]
+    deployed = workbench.models.deployed
+    others = sorted(card.name for card in listed if card.is_installed and card.name != deployed)
+    if not others:
+        return None
+    said = {card.name: ", ".join(card.emotions) for card in listed}
+    chosen = st.selectbox(
+        "Model",
+        [deployed, *others],
+        key="analyse_model",
+        help="Which one answers. What was handed in before is heard by the other one too.",
+    )
+    if chosen == deployed:
+        return None
+    st.caption(f"It says {words.plain(said[chosen])}.")
+    return str(chosen)
 
 
 def take_recordings(workbench: Workbench, inbox: Inbox) -> None:

@@ -12,6 +12,7 @@ from core.store.engine import Store
 from core.store.predictions import (
     PredictionFilter,
     count_predictions,
+    count_predictions_by_emotion,
     select_model_versions,
     select_predictions,
 )
@@ -22,14 +23,21 @@ def render() -> None:
     workbench, zone, reader = session.workbench(), session.zone(), session.reader()
     store = workbench.store
     st.title("Explore", anchor=False)
-    n_all = count_predictions(store, reader=reader)
+    labels = count_predictions_by_emotion(store, reader=reader)
+    n_all = sum(labels.values())
     if n_all == 0:
         empty()
         return
     detail.draw(workbench)
     chosen = filters.current()
     project_names = projects.names(workbench, session.caller())
-    filters.draw(chosen, select_model_versions(store, reader=reader), zone, project_names=project_names)
+    filters.draw(
+        chosen,
+        select_model_versions(store, reader=reader),
+        zone,
+        project_names=project_names,
+        labels=[label for label, n in labels.items() if n],
+    )
     n_shown = count_predictions(store, reader=reader, filter=chosen)
     if n_shown == 0:
         st.info("No prediction matches these filters. Reset takes them all off.", icon=":material/filter_alt_off:")

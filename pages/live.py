@@ -44,7 +44,13 @@ def render() -> None:
             workbench.require_quota(session.call("/live"))
         keep_sound(workbench, telephone.call(workbench, key="live"), project_id)
     else:
-        keep_stream(*stage.listen(recording_name=recording_name(), project_id=project_id, key="live_stage"))
+        heard = stage.listen(
+            recording_name=recording_name(),
+            project_id=project_id,
+            key="live_stage",
+            labels=session.deployed_labels(workbench),
+        )
+        keep_stream(*heard)
     if KEPT in st.session_state:
         show(workbench, st.session_state[KEPT])
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain import Emotion
+from core.domain import Label
 from core.errors import InvalidParameterError
 from core.features.log_mel import FRAMES_PER_SECOND, log_mel, mel_borders_hz
 from core.features.speech import speech_span
@@ -57,9 +57,9 @@ class Attribution:
     """How much each region of a recording spoke for an emotion."""
 
     model_version: str
-    emotion: Emotion
+    emotion: Label
     """The one explained."""
-    contrast: Emotion | None
+    contrast: Label | None
     """The one it is set against; None for all others together."""
     values: NDArray[np.float32]
     """SHAP value of each region in nats, `(n_times, n_bands)`; they sum to `output - baseline`."""
@@ -73,9 +73,9 @@ class Attribution:
     """Log-odds in nats when every region is replaced by the background."""
     output: float
     """Log-odds in nats of the recording as it is."""
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """The plain answer for `window`, without dropout; sums to 1."""
-    runner_up: Emotion
+    runner_up: Label
     """The most probable emotion beside `emotion`."""
     n_evaluations: int
     """Times the encoder was run on a coalition."""
@@ -88,8 +88,8 @@ def attribute(
     recogniser: Recogniser,
     waveform: Waveform,
     *,
-    emotion: Emotion | None = None,
-    contrast: Emotion | None = None,
+    emotion: Label | None = None,
+    contrast: Label | None = None,
     seed: int = 0,
     start_s: float | None = None,
     window_s: float = 3.0,
@@ -142,7 +142,7 @@ def attribute(
     probabilities = dict(zip(recogniser.card.emotions, softmax(logits, temperature=1)[0].tolist(), strict=True))
     if emotion is None:
         emotion = max(probabilities, key=lambda each: probabilities[each])
-    if contrast is emotion:
+    if contrast is not None and contrast == emotion:
         raise InvalidParameterError("contrast", repr(contrast.value), "another emotion than the one explained")
     index = recogniser.card.emotions.index(emotion)
     other = None if contrast is None else recogniser.card.emotions.index(contrast)
@@ -171,7 +171,7 @@ def attribute(
         baseline=game.worth_of(~everything),
         output=game.worth_of(everything),
         probabilities=probabilities,
-        runner_up=max((each for each in probabilities if each is not emotion), key=lambda each: probabilities[each]),
+        runner_up=max((each for each in probabilities if each != emotion), key=lambda each: probabilities[each]),
         n_evaluations=game.n_evaluations,
         seed=seed,
         window=window,
@@ -333,12 +333,12 @@ def _find_window(
     recogniser: Recogniser,
     waveform: Waveform,
     *,
-    emotion: Emotion | None,
+    emotion: Label | None,
     start_s: float | None,
     window_s: float,
     hop_s: float,
     tell: Progress,
-) -> tuple[Emotion | None, Stretch, float]:
+) -> tuple[Label | None, Stretch, float]:
     """What to explain of which stretch, and how far the explanation is once that is known."""
     duration_s = waveform.duration_s
     if start_s is not None and duration_s > window_s:
@@ -376,15 +376,17 @@ def _require(
     recogniser: Recogniser,
     waveform: Waveform,
     *,
-    emotion: Emotion | None,
-    contrast: Emotion | None,
+    emotion: Label | None,
+    contrast: Label | None,
     seed: int,
     start_s: float | None,
 ) -> None:
     known = recogniser.card.emotions
     for name, given in (("emotion", emotion), ("contrast", contrast)):
         if given is not None and given not in known:
-            raise InvalidParameterError(name, repr(given.value), f"one that {recogniser.card.name} knows")
+            raise InvalidParameterError(
+                name, repr(given.value), f"one that {recogniser.card.name} says: {', '.join(known)}"
+            )
     if not 0 <= seed <= MAX_SEED:
         raise InvalidParameterError("seed", str(seed), f"a whole number from 0 to {MAX_SEED}")
     if start_s is not None and not 0 <= start_s < waveform.duration_s:

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from core.domain import Emotion, LiveEmotion, LiveSummary
+from core.domain import Label, LiveEmotion, LiveSummary
 from core.errors import InvalidParameterError
 from core.features.voice_activity import FRAME_S, VoiceActivity
 from core.features.waveform import TARGET_SAMPLE_RATE_HZ, Waveform
@@ -220,7 +220,7 @@ class LiveStream:
         kept = float(np.exp(-self.options.hop_s / self.options.smoothing_s))
         return kept * self._smoothed + (1 - kept) * newest
 
-    def _by_emotion(self, values: NDArray[np.float64]) -> Mapping[Emotion, float]:
+    def _by_emotion(self, values: NDArray[np.float64]) -> Mapping[Label, float]:
         return dict(zip(self._recogniser.card.emotions, values.tolist(), strict=True))
 
 

@@ -19,7 +19,7 @@ import threadpoolctl
 from ai_edge_litert.interpreter import Interpreter, SignatureRunner
 from numpy.typing import NDArray
 
-from core.domain import Emotion, Interval, ModelCard, Segment, TimelineWindow, Uncertainty
+from core.domain import Interval, Label, ModelCard, Segment, TimelineWindow, Uncertainty
 from core.errors import DamagedModelError, FeatureMismatchError, InvalidParameterError
 from core.features.log_mel import N_MELS, log_mel
 from core.features.speech import FRAME_S, speech_activity, speech_span
@@ -54,9 +54,9 @@ class Recognition:
     """What one model says about one waveform."""
 
     model_version: str
-    probabilities: Mapping[Emotion, float]
-    standard_deviations: Mapping[Emotion, float]
-    intervals: Mapping[Emotion, Interval]
+    probabilities: Mapping[Label, float]
+    standard_deviations: Mapping[Label, float]
+    intervals: Mapping[Label, Interval]
     uncertainty: Uncertainty
     abstained: bool
     n_passes: int
@@ -460,10 +460,10 @@ class Recogniser:
             predictive_entropy_nats=0.0 if summary is None else summary.uncertainty.predictive_entropy_nats,
         )
 
-    def _by_emotion(self, values: NDArray[np.float64]) -> dict[Emotion, float]:
+    def _by_emotion(self, values: NDArray[np.float64]) -> dict[Label, float]:
         return dict(zip(self.card.emotions, values.tolist(), strict=True))
 
-    def _intervals(self, summary: PassSummary) -> dict[Emotion, Interval]:
+    def _intervals(self, summary: PassSummary) -> dict[Label, Interval]:
         lows, highs = self._by_emotion(summary.low), self._by_emotion(summary.high)
         return {emotion: Interval(low=lows[emotion], high=highs[emotion]) for emotion in self.card.emotions}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from core.domain import Emotion, ModelCard
+from core.domain import ModelCard, label_of
 from core.errors import DamagedModelError, EncoderMissingError, ModelError, ModelNotFoundError
 
 ENCODER, HEAD, CARD = "encoder.tflite", "head.tflite", "card.json"
@@ -230,7 +230,7 @@ def _card(fields: Mapping[str, object], size_bytes: int, *, is_installed: bool) 
         name=str(fields["name"]),
         version=str(fields["version"]),
         description=str(fields["description"]),
-        emotions=tuple(Emotion(emotion) for emotion in emotions),
+        emotions=tuple(label_of(str(emotion)) for emotion in emotions),
         licence=str(fields["licence"]),
         is_commercial_use_allowed=fields["is_commercial_use_allowed"] is True,
         created_at=datetime.fromisoformat(str(fields["created_at"])),

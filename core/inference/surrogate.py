@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain import Emotion
+from core.domain import Label, label_of
 from core.errors import (
     DamagedModelError,
     FeatureMismatchError,
@@ -64,7 +64,7 @@ class Fidelity:
     majority_agreement: float
     """The same share for always naming the emotion that the model names most often."""
     agreement_by_corpus: Mapping[str, float]
-    r_squared: Mapping[Emotion, float]
+    r_squared: Mapping[Label, float]
     """Share of the variance of the model's log-odds that the surrogate's explain; below 0 is worse than their mean."""
 
 
@@ -96,7 +96,7 @@ class GlobalAttribution:
     """SHAP values over many recordings: what a beeswarm shows."""
 
     model_version: str
-    emotions: tuple[Emotion, ...]
+    emotions: tuple[Label, ...]
     measures: tuple[str, ...]
     values: NDArray[np.float32]
     """(n_emotions, n_clips, n_measures), in nats."""
@@ -112,7 +112,7 @@ class Surrogate:
 
     model_name: str
     model_version: str
-    emotions: tuple[Emotion, ...]
+    emotions: tuple[Label, ...]
     fidelity: Fidelity
     corpora: Mapping[str, int]
     """Recordings of each corpus that it was fitted to."""
@@ -120,7 +120,7 @@ class Surrogate:
     """Of those recordings."""
     duration_range_s: tuple[float, float]
     """Speech in those recordings, from shortest to longest: beyond, its answers are guesses."""
-    trees: Mapping[Emotion, EmotionTrees]
+    trees: Mapping[Label, EmotionTrees]
     overview: GlobalAttribution
     """Of a sample of those recordings, kept beside the surrogate: a global view on an empty store."""
 
@@ -133,8 +133,8 @@ class ProsodyAttribution:
     """
 
     model_version: str
-    emotion: Emotion
-    contrast: Emotion | None
+    emotion: Label
+    contrast: Label | None
     """The emotion that `emotion` is set against; None for all of them."""
     base_value: float
     """The mean output over the recordings that the surrogate was fitted to."""
@@ -142,15 +142,15 @@ class ProsodyAttribution:
     """By measure, in the order of `SURROGATE_MEASURES`, in nats."""
     measurements: Mapping[str, float | None]
     output: float
-    surrogate_probabilities: Mapping[Emotion, float]
-    model_probabilities: Mapping[Emotion, float] | None
+    surrogate_probabilities: Mapping[Label, float]
+    model_probabilities: Mapping[Label, float] | None
     """The model's own answer, where it was given."""
     is_of_known_length: bool
     """Whether the speech is about as long as in the recordings that the surrogate was fitted to."""
     fidelity: Fidelity
 
     @property
-    def surrogate_emotion(self) -> Emotion:
+    def surrogate_emotion(self) -> Label:
         """What the surrogate names first."""
         return _first(self.surrogate_probabilities)
 
@@ -211,7 +211,7 @@ def predict_log_odds(surrogate: Surrogate, measures: NDArray[np.float64]) -> NDA
     return np.stack([_sum_of_trees(surrogate.trees[emotion], measures) for emotion in surrogate.emotions], axis=1)
 
 
-def answer_by_prosody(surrogate: Surrogate, prosody: Prosody) -> dict[Emotion, float]:
+def answer_by_prosody(surrogate: Surrogate, prosody: Prosody) -> dict[Label, float]:
     """The surrogate's own probabilities for one recording; not the model's."""
     outputs = predict_log_odds(surrogate, surrogate_vector(prosody)[np.newaxis])[0]
     return dict(zip(surrogate.emotions, softmax(outputs, temperature=1.0).tolist(), strict=True))
@@ -221,9 +221,9 @@ def explain_prosody(
     surrogate: Surrogate,
     prosody: Prosody,
     *,
-    emotion: Emotion,
-    contrast: Emotion | None = None,
-    model_probabilities: Mapping[Emotion, float] | None = None,
+    emotion: Label,
+    contrast: Label | None = None,
+    model_probabilities: Mapping[Label, float] | None = None,
 ) -> ProsodyAttribution:
     """What moved the surrogate's output for `emotion`, measure by measure.
 
@@ -252,7 +252,7 @@ def explain_prosody(
     _require_known(surrogate, "emotion", emotion)
     if contrast is not None:
         _require_known(surrogate, "contrast", contrast)
-        if contrast is emotion:
+        if contrast is not None and contrast == emotion:
             raise InvalidParameterError("contrast", str(contrast), "another emotion than the one explained")
     measures = surrogate_vector(prosody)[np.newaxis]
     values, base_value = _shap_values(surrogate.trees[emotion], measures)
@@ -299,7 +299,7 @@ def explain_many(surrogate: Surrogate, prosodies: Sequence[Prosody]) -> GlobalAt
     )
 
 
-def rank_measures(attribution: GlobalAttribution, emotion: Emotion) -> tuple[tuple[str, float], ...]:
+def rank_measures(attribution: GlobalAttribution, emotion: Label) -> tuple[tuple[str, float], ...]:
     """Measures and the mean size of their SHAP values for `emotion`, largest first.
 
     Raises
@@ -365,11 +365,11 @@ def _told(attribution: ProsodyAttribution, measure: str) -> str:
     return f"{label} not measurable" if value is None else f"{label} {write_value(measure, value)}"
 
 
-def _first(probabilities: Mapping[Emotion, float]) -> Emotion:
+def _first(probabilities: Mapping[Label, float]) -> Label:
     return max(probabilities, key=lambda emotion: probabilities[emotion])
 
 
-def _require_known(surrogate: Surrogate, name: str, emotion: Emotion) -> None:
+def _require_known(surrogate: Surrogate, name: str, emotion: Label) -> None:
     if emotion not in surrogate.emotions:
         raise InvalidParameterError(name, str(emotion), f"one of {', '.join(surrogate.emotions)}")
 
@@ -416,7 +416,7 @@ def _shap_values(trees: EmotionTrees, measures: NDArray[np.float64]) -> tuple[ND
 
 
 def _surrogate(name: str, fields: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> Surrogate:
-    emotions = tuple(Emotion(str(emotion)) for emotion in _list(fields["emotions"]))
+    emotions = tuple(label_of(str(emotion)) for emotion in _list(fields["emotions"]))
     version = str(fields["model_version"])
     duration = _object(fields["duration_s"])
     return Surrogate(
@@ -472,7 +472,7 @@ def _fidelity(fields: Mapping[str, object]) -> Fidelity:
         agreement_by_corpus={
             corpus: float(str(share)) for corpus, share in _object(fields["agreement_by_corpus"]).items()
         },
-        r_squared={Emotion(emotion): float(str(value)) for emotion, value in _object(fields["r_squared"]).items()},
+        r_squared={label_of(emotion): float(str(value)) for emotion, value in _object(fields["r_squared"]).items()},
     )
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain import Emotion, Segment, TimelineWindow
+from core.domain import Label, Segment, TimelineWindow
 
 MIN_SPEECH_SHARE = 0.2
 """More than a breath or a click in a step of a second."""
@@ -35,7 +35,7 @@ MIN_PAUSE_S = 0.5
 class _Step:
     start_s: float
     end_s: float
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Empty where nobody speaks."""
 
 
@@ -44,13 +44,13 @@ class _Stretch:
     """Steps in a row under one emotion, or under none."""
 
     steps: tuple[_Step, ...]
-    emotion: Emotion | None
+    emotion: Label | None
 
     @property
     def duration_s(self) -> float:
         return self.steps[-1].end_s - self.steps[0].start_s
 
-    def mean_probability(self, emotion: Emotion) -> float:
+    def mean_probability(self, emotion: Label) -> float:
         """Mean over the steps in which somebody speaks; 0 where nobody does."""
         heard = [step.probabilities[emotion] for step in self.steps if step.probabilities]
         return sum(heard) / len(heard) if heard else 0.0
@@ -121,7 +121,7 @@ def _steps(
         middle_s = (start_s + end_s) / 2
         while first < len(heard) and heard[first].end_s <= middle_s:
             first += 1
-        probabilities: Mapping[Emotion, float] = {}
+        probabilities: Mapping[Label, float] = {}
         if speech_share(activity, frame_s=frame_s, start_s=start_s, end_s=end_s) >= MIN_SPEECH_SHARE:
             voters = []
             for window in heard[first:]:
@@ -139,7 +139,7 @@ def speech_share(activity: NDArray[np.bool_], *, frame_s: float, start_s: float,
     return float(frames.mean()) if len(frames) else 0.0
 
 
-def _vote(windows: Sequence[TimelineWindow]) -> Mapping[Emotion, float]:
+def _vote(windows: Sequence[TimelineWindow]) -> Mapping[Label, float]:
     total = sum(window.speech_ratio for window in windows)
     if not total:
         return {}
@@ -149,7 +149,7 @@ def _vote(windows: Sequence[TimelineWindow]) -> Mapping[Emotion, float]:
     }
 
 
-def _top(probabilities: Mapping[Emotion, float]) -> Emotion | None:
+def _top(probabilities: Mapping[Label, float]) -> Label | None:
     return max(probabilities, key=lambda emotion: probabilities[emotion]) if probabilities else None
 
 
@@ -180,7 +180,7 @@ def _without_blips(stretches: list[_Stretch]) -> list[_Stretch]:
         stretches = _joined([*stretches[:index], replace(blip, emotion=louder), *stretches[index + 1 :]])
 
 
-def _neighbouring_emotions(stretches: Sequence[_Stretch], index: int) -> list[Emotion]:
+def _neighbouring_emotions(stretches: Sequence[_Stretch], index: int) -> list[Label]:
     neighbours = [*stretches[max(0, index - 1) : index], *stretches[index + 1 : index + 2]]
     return [stretch.emotion for stretch in neighbours if stretch.emotion is not None]
 

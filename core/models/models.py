@@ -13,8 +13,15 @@ import structlog
 
 from core.access.access import Access
 from core.config import Settings
-from core.domain import PROCESS, Caller
-from core.errors import GateNotPassedError, InvalidParameterError, ModelError, NothingToRollBackError, StoreError
+from core.domain import PROCESS, Caller, own_labels
+from core.errors import (
+    GateNotPassedError,
+    InvalidParameterError,
+    ModelError,
+    NothingToRollBackError,
+    OtherLabelsError,
+    StoreError,
+)
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model
 from core.models.versions import ModelVersion, read_version, read_versions
@@ -109,6 +116,8 @@ class Models:
 
         Raises
         ------
+        OtherLabelsError
+            It says other labels than the deployed model; of the eight emotions it may say fewer or more.
         GateNotPassedError
             The gate does not let it pass, and no reason is given.
         ModelError
@@ -118,12 +127,18 @@ class Models:
         name = version.card.name
         if name == self.deployed:
             return version
+        self._require_same_labels(version)
         obstacle = self.obstacle(version)
         if obstacle and not reason.strip():
             raise GateNotPassedError(name, obstacle)
         self._open_model(name)
         self._note(ModelEventKind.DEPLOYED, version, by, reason=reason.strip() if obstacle else "")
         return version
+
+    def _require_same_labels(self, version: ModelVersion) -> None:
+        deployed = self.version(self.deployed).card
+        if own_labels(version.card.emotions) != own_labels(deployed.emotions):
+            raise OtherLabelsError(version.card.name, version.card.emotions, deployed.name, deployed.emotions)
 
     def obstacle(self, version: ModelVersion) -> str:
         """Why the gate does not let a version take the place of the deployed one; empty where it does."""
@@ -156,10 +171,14 @@ class Models:
     # -- which listens
 
     def start_shadow(self, name: str, *, by: Caller) -> ModelVersion:
-        """Have a model judge live traffic silently. Raises ModelError; InvalidParameterError for the deployed one."""
+        """Have a model judge live traffic silently.
+
+        Raises ModelError, as `deploy` does; InvalidParameterError for the deployed one.
+        """
         version = self.version(name)
         if version.card.name == self.deployed:
             raise InvalidParameterError("model", repr(name), "another than the deployed one")
+        self._require_same_labels(version)
         self._open_model(version.card.name)
         self._note(ModelEventKind.SHADOWED, version, by)
         return version

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
-from core.domain import AudioFormat, Emotion, ModelCard, Prediction, Recording
+from core.domain import AudioFormat, Label, ModelCard, Prediction, Recording
 from core.inference.model_scores import Measured, ModelScores
 
 if TYPE_CHECKING:
@@ -190,11 +190,11 @@ def _format(form: AudioFormat) -> str:
     return f"{form.container.upper()}, {codec}{form.sample_rate_hz:,} Hz, {channels}"
 
 
-def _ranked(prediction: Prediction) -> list[Emotion]:
+def _ranked(prediction: Prediction) -> list[Label]:
     return sorted(prediction.probabilities, key=lambda emotion: -prediction.probabilities[emotion])
 
 
-def _probability_row(prediction: Prediction, emotion: Emotion) -> tuple[str, ...]:
+def _probability_row(prediction: Prediction, emotion: Label) -> tuple[str, ...]:
     interval = prediction.intervals[emotion]
     return (
         emotion.value,

@@ -7,14 +7,14 @@ import io
 from collections.abc import Sequence
 
 from core.domain import Emotion
-from core.reports.predictions_csv import BYTE_ORDER_MARK, without_formula
+from core.reports.predictions_csv import BYTE_ORDER_MARK, own_probabilities, without_formula
 from core.store.batches import BatchRow
 
 COLUMNS = (
     *("position", "name", "emotion", "confidence", "abstained"),
     *(f"probability_{emotion}" for emotion in Emotion),
     *("predictive_entropy_nats", "duration_s", "model_version", "n_passes", "is_repeat", "recording_id"),
-    *("prediction_id", "problem_code", "problem"),
+    *("prediction_id", "problem_code", "problem", "own_probabilities"),
 )
 
 
@@ -33,7 +33,7 @@ def _cells(row: BatchRow) -> list[object]:
     return [
         row.position,
         without_formula(row.name),
-        row.emotion or "",
+        without_formula(row.emotion or ""),
         _or_empty(row.confidence),
         "" if row.abstained is None else str(row.abstained).lower(),
         *(row.probabilities.get(emotion, "") for emotion in Emotion),
@@ -46,6 +46,7 @@ def _cells(row: BatchRow) -> list[object]:
         row.prediction_id or "",
         row.problem_code,
         without_formula(row.problem),
+        own_probabilities(row.probabilities),
     ]
 
 

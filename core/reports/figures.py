@@ -7,15 +7,15 @@ is ink. Lengths are in points of 1/72 inch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
 from reportlab.lib.colors import Color, HexColor
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from core.domain import Emotion, Interval, Prediction
-from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS
+from core.domain import Interval, Label, Prediction, in_order
+from core.emotion_colours import colours_of, sign_of
 from core.evaluation.bootstrap import ConfidenceInterval
 from core.reports.fonts import Fonts
 from core.reports.report import N_CONFIDENCE_BINS, N_ENTROPY_BINS, DayLine, EmotionLine
@@ -28,13 +28,14 @@ SIZE = 8.0
 """Of all text in charts."""
 
 
-def emotion_colour(emotion: Emotion) -> Color:
-    return HexColor(EMOTION_COLOURS[emotion])
+def label_colours(labels: Iterable[Label]) -> dict[Label, Color]:
+    """Of one set of labels."""
+    return {label: HexColor(colour) for label, colour in colours_of(labels).items()}
 
 
-def emotion_name(emotion: Emotion, fonts: Fonts) -> str:
+def emotion_name(emotion: Label, fonts: Fonts) -> str:
     """Sign and name, as on the pages; the name alone where the font lacks the sign."""
-    sign = EMOTION_SIGNS[emotion]
+    sign = sign_of(emotion)
     return f"{sign} {emotion.value}" if ord(sign) in fonts.letters else emotion.value
 
 
@@ -42,7 +43,7 @@ def emotion_name(emotion: Emotion, fonts: Fonts) -> str:
 class _Bar:
     """One emotion's row."""
 
-    emotion: Emotion
+    emotion: Label
     share: float | None
     low: float
     high: float
@@ -87,6 +88,7 @@ def _share_and_interval(share: float, interval: Interval | ConfidenceInterval) -
 def _bars(bars: Sequence[_Bar], fonts: Fonts, *, width: float) -> Drawing:
     row, left, right, foot = 16.0, 66.0, 150.0, 16.0
     drawing = Drawing(width, row * len(bars) + foot)
+    colours = label_colours(in_order(bar.emotion for bar in bars))
     most = max([0.1, *(bar.high for bar in bars if bar.share is not None)])
     step = next(step for step in (0.05, 0.1, 0.2, 0.25) if most / step <= 5 or step == 0.25)
     top = min(1.0, step * math.ceil(most / step))
@@ -101,7 +103,7 @@ def _bars(bars: Sequence[_Bar], fonts: Fonts, *, width: float) -> Drawing:
         write(drawing, left - 6, middle - 3, emotion_name(bar.emotion, fonts), fonts, anchor="end")
         if bar.share is None:
             continue
-        colour = emotion_colour(bar.emotion)
+        colour = colours[bar.emotion]
         drawing.add(Rect(left, y + 3, bar.share * scale, row - 6, fillColor=colour, strokeColor=None))
         low, high = left + bar.low * scale, left + bar.high * scale
         drawing.add(Line(low, middle, high, middle, strokeColor=INK, strokeWidth=1))
@@ -128,12 +130,13 @@ def over_time(days: Sequence[DayLine], unit: str, fonts: Fonts, *, width: float)
     pitch = min(40.0, (width - left) / n_places)
     bar = max(0.8, pitch * 0.78)
     last_label = -math.inf
+    colours = label_colours(in_order(label for line in days for label, n in line.counts.items() if n))
     for place, line in zip(places, days, strict=True):
         x, y = left + place * pitch + (pitch - bar) / 2, foot
-        for emotion in Emotion:
-            part = line.counts[emotion] * scale
+        for emotion, colour in colours.items():
+            part = line.counts.get(emotion, 0) * scale
             if part:
-                drawing.add(Rect(x, y, bar, part, fillColor=emotion_colour(emotion), strokeColor=None))
+                drawing.add(Rect(x, y, bar, part, fillColor=colour, strokeColor=None))
                 y += part
         said = f"{line.day:%b %Y}" if unit == "month" else f"{line.day.day} {line.day:%b}"
         middle = max(x + bar / 2, left + stringWidth(said, fonts.regular, SIZE) / 2)
@@ -144,7 +147,7 @@ def over_time(days: Sequence[DayLine], unit: str, fonts: Fonts, *, width: float)
         first, last = days[0].day, days[-1].day
         years = f"{first:%Y}" if first.year == last.year else f"{first:%Y} to {last:%Y}"
         write(drawing, width, 2, f"by {unit}, {years}", fonts, anchor="end", colour=MUTED)
-    _legend(drawing, left, height - 10, [e for e in Emotion if any(line.counts[e] for line in days)], fonts)
+    _legend(drawing, left, height - 10, colours, fonts)
     return drawing
 
 
@@ -224,10 +227,10 @@ def _shade(n: int, most: int) -> Color:
     return Color(*(a + (b - a) * at for a, b in zip(low.rgb(), high.rgb(), strict=True)))
 
 
-def _legend(drawing: Drawing, x: float, y: float, emotions: Sequence[Emotion], fonts: Fonts) -> None:
-    for emotion in emotions:
+def _legend(drawing: Drawing, x: float, y: float, colours: Mapping[Label, Color], fonts: Fonts) -> None:
+    for emotion, colour in colours.items():
         said = emotion_name(emotion, fonts)
-        drawing.add(Rect(x, y, 7, 7, fillColor=emotion_colour(emotion), strokeColor=None))
+        drawing.add(Rect(x, y, 7, 7, fillColor=colour, strokeColor=None))
         write(drawing, x + 10, y, said, fonts)
         x += 10 + stringWidth(said, fonts.regular, SIZE) + 10
 

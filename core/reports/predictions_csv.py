@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from core.domain import Emotion, Reader
+from core.domain import Emotion, Label, OwnLabel, Reader
 from core.store.engine import Store
 from core.store.predictions import (
     EVERYTHING,
@@ -35,6 +36,7 @@ COLUMNS = (
     "model_version",
     "n_passes",
     "latency_ms",
+    "own_probabilities",
 )
 BYTE_ORDER_MARK = "\ufeff"
 RUN = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
@@ -72,6 +74,16 @@ def without_formula(text: str) -> str:
     return RUN.sub(r"\1'", text)
 
 
+def own_probabilities(probabilities: Mapping[Label, float]) -> str:
+    """Those of labels that are none of the eight emotions, as JSON; empty where there are none.
+
+    >>> own_probabilities({OwnLabel("bored"): 0.25, Emotion.CALM: 0.75}), own_probabilities({Emotion.CALM: 1.0})
+    ('{"bored": 0.25}', '')
+    """
+    own = {label.value: share for label, share in probabilities.items() if isinstance(label, OwnLabel)}
+    return json.dumps(own, ensure_ascii=False) if own else ""
+
+
 def _cells(row: PredictionRow) -> tuple[object, ...]:
     return (
         row.id,
@@ -80,7 +92,7 @@ def _cells(row: PredictionRow) -> tuple[object, ...]:
         row.recording_id,
         row.source.value,
         row.duration_s,
-        row.emotion.value,
+        without_formula(row.emotion.value),
         row.confidence,
         str(row.abstained).lower(),
         *(row.probabilities.get(emotion, "") for emotion in Emotion),
@@ -90,6 +102,7 @@ def _cells(row: PredictionRow) -> tuple[object, ...]:
         without_formula(row.model_version),
         row.n_passes,
         row.latency_ms,
+        own_probabilities(row.probabilities),
     )
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from uuid import UUID
 
-from core.domain import Emotion, ModelCard, Reader, Source
+from core.domain import Emotion, Label, ModelCard, Reader, Source, in_order
 from core.errors import ModelError
 from core.evaluation.bootstrap import ConfidenceInterval
 from core.evaluation.proportions import wilson_interval
@@ -83,7 +83,7 @@ class ReportRequest:
 class EmotionLine:
     """One emotion in a report. What is None has nothing to be a mean of."""
 
-    emotion: Emotion
+    emotion: Label
     n_predictions: int
     share: float | None
     """Of all predictions of the report."""
@@ -104,8 +104,8 @@ class DayLine:
     """One day in the zone of the report; of days without predictions there is none."""
 
     day: date
-    counts: Mapping[Emotion, int]
-    """All eight."""
+    counts: Mapping[Label, int]
+    """All eight, and others that were said."""
 
     @property
     def n_predictions(self) -> int:
@@ -270,10 +270,10 @@ def fold_days(days: Sequence[DayLine], *, most: int) -> tuple[str, tuple[DayLine
 
 
 def _added(days: Sequence[DayLine], begin: Callable[[date], date]) -> tuple[DayLine, ...]:
-    added: dict[date, Counter[Emotion]] = {}
+    added: dict[date, Counter[Label]] = {}
     for line in days:
         added.setdefault(begin(line.day), Counter()).update(line.counts)
-    return tuple(DayLine(day=day, counts={e: counts[e] for e in Emotion}) for day, counts in sorted(added.items()))
+    return tuple(DayLine(day=day, counts=_all_eight(counts)) for day, counts in sorted(added.items()))
 
 
 def _emotion_line(figures: EmotionFigures, all_figures: Collection[EmotionFigures], n_all: int) -> EmotionLine:
@@ -283,7 +283,7 @@ def _emotion_line(figures: EmotionFigures, all_figures: Collection[EmotionFigure
         n_predictions=n,
         share=n / n_all if n_all else None,
         interval=wilson_interval(n, n_all),
-        mean_probability=_mean([each.sums_of_probabilities[figures.emotion] for each in all_figures], n_all),
+        mean_probability=_mean([each.sums_of_probabilities.get(figures.emotion, 0.0) for each in all_figures], n_all),
         n_not_sure=figures.n_not_sure,
         mean_confidence=_mean([figures.sum_of_confidence], n),
         mean_entropy_nats=_mean([figures.sum_of_predictive_entropy_nats], n),
@@ -310,13 +310,14 @@ def _begins_an_hour(moment: datetime, zone: tzinfo) -> bool:
 
 def days_of(counts: Collection[EmotionOverTime], zone: tzinfo) -> tuple[DayLine, ...]:
     """Counts of hours or minutes, by day of `zone`."""
-    days: dict[date, Counter[Emotion]] = {}
+    days: dict[date, Counter[Label]] = {}
     for count in counts:
         days.setdefault(count.started_at.astimezone(zone).date(), Counter())[count.emotion] += count.n_predictions
-    return tuple(
-        DayLine(day=day, counts={emotion: by_emotion[emotion] for emotion in Emotion})
-        for day, by_emotion in sorted(days.items())
-    )
+    return tuple(DayLine(day=day, counts=_all_eight(by_emotion)) for day, by_emotion in sorted(days.items()))
+
+
+def _all_eight(counts: Mapping[Label, int]) -> dict[Label, int]:
+    return {label: counts.get(label, 0) for label in in_order([*Emotion, *sorted(counts)])}
 
 
 def _models(

@@ -16,10 +16,11 @@ from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from core.domain import Emotion
-from core.emotion_colours import EMOTION_COLOURS
+from core.domain import Emotion, in_order
+from core.emotion_colours import colours_of
 from core.inference.model_scores import Measured
 from core.reports.filter_words import SOURCE_WORDS
+from core.reports.predictions_csv import own_probabilities
 from core.reports.report import Report, fold_days
 from core.store.predictions import PredictionRow
 
@@ -162,6 +163,7 @@ class _Sheets:
             ("Latency (ms)", 10),
             ("Prediction id", 38),
             ("Recording id", 38),
+            ("Probabilities of own labels", 30),
         ]
 
     def _predictions_sheet(self, name: str) -> Worksheet:
@@ -189,6 +191,7 @@ class _Sheets:
             (found.latency_ms, self._tenth),
             (str(found.id), self._text),
             (str(found.recording_id), self._text),
+            (own_probabilities(found.probabilities), self._text),
         ]
         for column, (value, style) in enumerate(cells):
             _write(sheet, row, column, value, style)
@@ -211,30 +214,30 @@ class _Sheets:
         self._heads(sheet, 0, columns, height=48)
         for row, line in enumerate(self._report.emotions, start=1):
             counted = line.share is not None
-            for column, (value, style) in enumerate(
-                [
-                    (line.emotion.value, self._text),
-                    (line.n_predictions, self._integer),
-                    (line.share, self._share),
-                    (line.interval.low if counted else None, self._share),
-                    (line.interval.high if counted else None, self._share),
-                    (line.n_not_sure, self._integer),
-                    (line.mean_confidence, self._share),
-                    (line.mean_probability, self._share),
-                    (line.mean_entropy_nats, self._decimal),
-                    (line.mean_mutual_information_nats, self._decimal),
-                    (line.duration_s, self._tenth),
-                ]
-            ):
+            cells: list[tuple[str | float | None, Format]] = [
+                (line.emotion.value, self._text),
+                (line.n_predictions, self._integer),
+                (line.share, self._share),
+                (line.interval.low if counted else None, self._share),
+                (line.interval.high if counted else None, self._share),
+                (line.n_not_sure, self._integer),
+                (line.mean_confidence, self._share),
+                (line.mean_probability, self._share),
+                (line.mean_entropy_nats, self._decimal),
+                (line.mean_mutual_information_nats, self._decimal),
+                (line.duration_s, self._tenth),
+            ]
+            for column, (value, style) in enumerate(cells):
                 _write(sheet, row, column, value, style)
         n_emotions = len(self._report.emotions)
+        colours = colours_of(line.emotion for line in self._report.emotions)
         chart = self._workbook.add_chart({"type": "bar"})
         chart.add_series(
             {
                 "name": [BY_EMOTION, 0, 1],
                 "categories": [BY_EMOTION, 1, 0, n_emotions, 0],
                 "values": [BY_EMOTION, 1, 1, n_emotions, 1],
-                "points": [{"fill": {"color": EMOTION_COLOURS[line.emotion]}} for line in self._report.emotions],
+                "points": [{"fill": {"color": colours[line.emotion]}} for line in self._report.emotions],
                 "data_labels": {"value": True},
                 "gap": 40,
             }
@@ -250,24 +253,25 @@ class _Sheets:
         sheet = self._add(BY_DAY)
         unit, days = fold_days(self._report.days, most=MOST_CHART_DAYS)
         columns = [(unit.capitalize(), 12.0), ("Predictions", 12.0)]
-        columns += [(emotion.value.capitalize(), 10.0) for emotion in Emotion]
+        colours = colours_of(in_order([*Emotion, *(label for line in days for label in line.counts)]))
+        columns += [(label.value.capitalize(), 10.0) for label in colours]
         self._heads(sheet, 0, columns, height=18)
         sheet.freeze_panes(1, 1)
         for row, line in enumerate(days, start=1):
             sheet.write_datetime(row, 0, datetime.combine(line.day, time.min), self._day)
             sheet.write_number(row, 1, line.n_predictions, self._integer)
-            for column, emotion in enumerate(Emotion, start=2):
-                sheet.write_number(row, column, line.counts[emotion], self._integer)
+            for column, label in enumerate(colours, start=2):
+                sheet.write_number(row, column, line.counts.get(label, 0), self._integer)
         if not days:
             return
         chart = self._workbook.add_chart({"type": "column", "subtype": "stacked"})
-        for column, emotion in enumerate(Emotion, start=2):
+        for column, colour in enumerate(colours.values(), start=2):
             chart.add_series(
                 {
                     "name": [BY_DAY, 0, column],
                     "categories": [BY_DAY, 1, 0, len(days), 0],
                     "values": [BY_DAY, 1, column, len(days), column],
-                    "fill": {"color": EMOTION_COLOURS[emotion]},
+                    "fill": {"color": colour},
                     "gap": 25,
                 }
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,23 @@ from uuid import UUID
 
 from sqlalchemy import Integer, Row, Select, and_, case, cast, delete, func, select
 
-from core.domain import Batch, BatchItem, BatchOutcome, Emotion, Interval, Prediction, Reader, Source, UsageEvent
+from core.domain import (
+    Batch,
+    BatchItem,
+    BatchOutcome,
+    Emotion,
+    Interval,
+    Label,
+    Prediction,
+    Reader,
+    Source,
+    UsageEvent,
+    in_order,
+    label_of,
+)
 from core.errors import InvalidParameterError
 from core.store.engine import Store, try_again
+from core.store.own_labels import own_probabilities_of
 from core.store.predictions import insert_predictions
 from core.store.schema import batch_items, batch_outcomes, batches, predictions, probability_column
 from core.store.usage import ConfidenceBin, usage_rows
@@ -55,10 +69,10 @@ class BatchRow:
     recording_id: UUID | None
     prediction_id: UUID | None
     """None where there is a problem, or the prediction was deleted since."""
-    emotion: Emotion | None
+    emotion: Label | None
     confidence: float | None
     abstained: bool | None
-    probabilities: dict[Emotion, float]
+    probabilities: dict[Label, float]
     """Empty where there is no prediction."""
     predictive_entropy_nats: float | None
     duration_s: float | None
@@ -251,11 +265,13 @@ def select_batch_rows(
     if has_problem is not None:
         statement = statement.where(outcomes.problem_code != "" if has_problem else outcomes.problem_code == "")
     with store.transaction("reading the results of a batch") as connection:
-        return [_batch_row(row) for row in connection.execute(statement).all()]
+        rows = connection.execute(statement).all()
+        own = own_probabilities_of(connection, rows, id_column="prediction_id")
+    return [_batch_row(row, own.get(row.prediction_id, {})) for row in rows]
 
 
-def count_batch_answers_by_emotion(store: Store, *, batch_id: UUID, reader: Reader) -> dict[Emotion, int]:
-    """How many recordings of a batch came out as each emotion."""
+def count_batch_answers_by_emotion(store: Store, *, batch_id: UUID, reader: Reader) -> dict[Label, int]:
+    """How many recordings of a batch came out as each label: all eight emotions, then others that were said."""
     statement = (
         select(predictions.c.emotion, func.count())
         .select_from(batch_outcomes.join(predictions, predictions.c.id == batch_outcomes.c.prediction_id))
@@ -264,7 +280,7 @@ def count_batch_answers_by_emotion(store: Store, *, batch_id: UUID, reader: Read
     )
     with store.transaction("counting the answers of a batch") as connection:
         found = {row[0]: row[1] for row in connection.execute(statement)}
-    return {emotion: found.get(emotion.value, 0) for emotion in Emotion}
+    return {label: found.get(label.value, 0) for label in in_order([*Emotion, *map(label_of, sorted(found))])}
 
 
 def count_batch_answers_by_confidence(
@@ -349,7 +365,7 @@ def _batch(row: Row[Any]) -> Batch:
     )
 
 
-def _batch_row(row: Row[*tuple[Any, ...]]) -> BatchRow:
+def _batch_row(row: Row[*tuple[Any, ...]], own: Mapping[Label, float]) -> BatchRow:
     kept = row._mapping
     found = {emotion: kept[probability_column(emotion)] for emotion in Emotion}
     return BatchRow(
@@ -362,10 +378,10 @@ def _batch_row(row: Row[*tuple[Any, ...]]) -> BatchRow:
         problem=row.problem,
         recording_id=row.recording_id,
         prediction_id=row.prediction_id,
-        emotion=None if row.emotion is None else Emotion(row.emotion),
+        emotion=None if row.emotion is None else label_of(row.emotion),
         confidence=row.confidence,
         abstained=row.abstained,
-        probabilities={emotion: value for emotion, value in found.items() if value is not None},
+        probabilities={**{emotion: value for emotion, value in found.items() if value is not None}, **own},
         predictive_entropy_nats=row.predictive_entropy_nats,
         duration_s=row.duration_s,
         model_version=row.model_version,

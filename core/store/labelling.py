@@ -22,6 +22,7 @@ from core.domain import (
     Decision,
     DecisionKind,
     Emotion,
+    Label,
     LabellingSettings,
     QueueKind,
     RatedSegment,
@@ -32,6 +33,7 @@ from core.domain import (
 from core.errors import StoreError
 from core.identifiers import new_id
 from core.store.engine import Store, try_again
+from core.store.own_labels import own_probabilities_of
 from core.store.schema import (
     labelling_assignments,
     labelling_decisions,
@@ -64,7 +66,7 @@ class Clip:
     """A recording of a project, with what the newest prediction says of it, as far as choosing it needs."""
 
     recording_id: UUID
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Empty where there is no prediction."""
     mutual_information_nats: float
 
@@ -108,6 +110,7 @@ def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = 
     newest = (
         select(
             columns.recording_id,
+            columns.id.label("prediction_id"),
             columns.mutual_information_nats,
             *(columns[probability_column(emotion)] for emotion in Emotion),
             func.row_number().over(partition_by=columns.recording_id, order_by=columns.id.desc()).label("age"),
@@ -127,12 +130,16 @@ def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = 
     )
     with store.transaction("reading the clips of a project") as connection:
         rows = connection.execute(question).all()
+        own = own_probabilities_of(connection, rows, id_column="prediction_id")
     return [
         Clip(
             recording_id=row.id,
             probabilities={}
             if row.mutual_information_nats is None
-            else {each: row._mapping[probability_column(each)] or 0.0 for each in Emotion},
+            else {
+                **{each: row._mapping[probability_column(each)] or 0.0 for each in Emotion},
+                **own.get(row.prediction_id, {}),
+            },
             mutual_information_nats=row.mutual_information_nats or 0.0,
         )
         for row in rows

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, func, select
 
-from core.domain import Emotion, Reader
+from core.domain import Label, Reader, label_of
 from core.identifiers import new_id
 from core.store.engine import Store
 from core.store.recordings import places_of
@@ -54,10 +54,10 @@ class ShadowAnswer:
     recording_id: UUID
     answered_at: datetime
     champion_version: str
-    champion_emotion: Emotion
+    champion_emotion: Label
     champion_confidence: float
     shadow_version: str
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     """Of the model in the shadow."""
 
 
@@ -65,8 +65,8 @@ class ShadowAnswer:
 class ShadowCount:
     """How often champion and shadow said what."""
 
-    champion_emotion: Emotion
-    shadow_emotion: Emotion
+    champion_emotion: Label
+    shadow_emotion: Label
     n_answers: int
     champion_confidence: float
     """Mean."""
@@ -151,8 +151,8 @@ def count_shadow_answers(
         rows = connection.execute(statement).all()
     return [
         ShadowCount(
-            champion_emotion=Emotion(row[0]),
-            shadow_emotion=Emotion(row[1]),
+            champion_emotion=label_of(row[0]),
+            shadow_emotion=label_of(row[1]),
             n_answers=row[2],
             champion_confidence=float(row[3]),
             shadow_confidence=float(row[4]),

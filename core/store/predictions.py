@@ -20,6 +20,7 @@ from uuid import UUID
 from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Integer,
     Row,
     Select,
@@ -35,11 +36,31 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from core.domain import Emotion, Interval, Prediction, Quality, Reader, Segment, Source, TimelineWindow, Uncertainty
+from core.domain import (
+    Emotion,
+    Interval,
+    Label,
+    Prediction,
+    Quality,
+    Reader,
+    Segment,
+    Source,
+    TimelineWindow,
+    Uncertainty,
+    label_of,
+)
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
 from core.store.engine import Store, try_again
+from core.store.own_labels import own_label_rows, own_probabilities_of, read_own_probabilities
 from core.store.recordings import Place, places_of
-from core.store.schema import batch_outcomes, prediction_details, predictions, probability_column, recordings
+from core.store.schema import (
+    batch_outcomes,
+    prediction_details,
+    prediction_own_labels,
+    predictions,
+    probability_column,
+    recordings,
+)
 from core.store.visibility import visible
 
 MAX_PAGE_ROWS = 1000
@@ -50,7 +71,7 @@ MAX_ENTROPY_NATS = math.log(len(Emotion))
 class PredictionFilter:
     """Which predictions are meant. What is left out does not restrict; bounds are inclusive unless named otherwise."""
 
-    emotions: Sequence[Emotion] = ()
+    emotions: Sequence[Label] = ()
     min_confidence: float | None = None
     max_confidence: float | None = None
     min_entropy_nats: float | None = None
@@ -104,10 +125,10 @@ class PredictionRow:
     owner_id: UUID
     project_id: UUID | None
     created_at: datetime
-    emotion: Emotion
+    emotion: Label
     confidence: float
     abstained: bool
-    probabilities: Mapping[Emotion, float]
+    probabilities: Mapping[Label, float]
     uncertainty: Uncertainty
     model_version: str
     source: Source
@@ -139,7 +160,7 @@ class EmotionOverTime:
     """How many predictions of one emotion were made in the bucket that begins at `started_at`."""
 
     started_at: datetime
-    emotion: Emotion
+    emotion: Label
     n_predictions: int
 
 
@@ -147,7 +168,7 @@ class EmotionOverTime:
 class EmotionFigures:
     """What some predictions that have one emotion on top amount to. Sums, so that those of several emotions add up."""
 
-    emotion: Emotion
+    emotion: Label
     n_predictions: int = 0
     n_not_sure: int = 0
     """Of them, those that are an honest "not sure"."""
@@ -156,7 +177,7 @@ class EmotionFigures:
     sum_of_confidence: float = 0.0
     sum_of_predictive_entropy_nats: float = 0.0
     sum_of_mutual_information_nats: float = 0.0
-    sums_of_probabilities: Mapping[Emotion, float]
+    sums_of_probabilities: Mapping[Label, float]
     """Of each emotion, over these predictions; 0 where no model knew it."""
 
 
@@ -201,6 +222,7 @@ def insert_predictions(
                 connection,
                 (_TABLE, [_values(prediction, places[prediction.recording_id]) for prediction in predictions]),
                 (prediction_details, [_detail_values(prediction) for prediction in predictions]),
+                *own_label_rows(predictions),
                 *beside,
             )
     except StoreError as error:
@@ -233,6 +255,8 @@ def _follow_recordings(store: Store, inserted: Mapping[UUID, UUID], places: Mapp
                     connection.execute(update(_TABLE).where(is_this).values(project_id=project_id))
                 else:
                     connection.execute(delete(prediction_details).where(details))
+                    own = prediction_own_labels.c.prediction_id == prediction_id
+                    connection.execute(delete(prediction_own_labels).where(own))
                     connection.execute(delete(_TABLE).where(is_this))
 
     try_again(follow)
@@ -256,7 +280,8 @@ def select_prediction(
     statement = _matching(whole, reader, filter).where(is_this)
     with store.transaction("reading a prediction") as connection:
         row = connection.execute(statement).one_or_none()
-    return None if row is None else _prediction(row)
+        own = {} if row is None else own_probabilities_of(connection, [row])
+    return None if row is None else _prediction(row, own.get(row.id, {}))
 
 
 def select_predictions(
@@ -289,9 +314,12 @@ def select_predictions(
     outer_direction = (outer_key.desc(), page.c.id.desc()) if descends else (outer_key.asc(), page.c.id.asc())
     with store.transaction("reading a page of predictions") as connection:
         rows = connection.execute(named.order_by(*outer_direction)).all()
+        own = own_probabilities_of(connection, rows)
     shown = rows[:limit]
     next_cursor = _write_cursor(shown[-1], order) if len(rows) > limit else None
-    return PredictionPage(items=tuple(_prediction_row(row) for row in shown), next_cursor=next_cursor)
+    return PredictionPage(
+        items=tuple(_prediction_row(row, own.get(row.id, {})) for row in shown), next_cursor=next_cursor
+    )
 
 
 def count_predictions(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> int:
@@ -302,12 +330,12 @@ def count_predictions(store: Store, *, reader: Reader, filter: PredictionFilter 
 
 def count_predictions_by_emotion(
     store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
-) -> dict[Emotion, int]:
-    """How many predictions each emotion has, all eight in their order, zeros included."""
+) -> dict[Label, int]:
+    """How many predictions each label has: all eight in their order, zeros included, then others that were said."""
     statement = _matching(select(_TABLE.c.emotion, func.count()), reader, filter).group_by(_TABLE.c.emotion)
     with store.transaction("counting predictions by emotion") as connection:
-        counts = {Emotion(row[0]): int(row[1]) for row in connection.execute(statement)}
-    return {emotion: counts.get(emotion, 0) for emotion in Emotion}
+        counts = {label_of(row[0]): int(row[1]) for row in connection.execute(statement)}
+    return _eight_and_own(counts)
 
 
 def count_predictions_by_confidence_and_entropy(
@@ -354,8 +382,8 @@ def count_predictions_over_time(
     statement = select(*keys, func.count()).group_by(*keys)
     with store.transaction("counting predictions over time") as connection:
         rows = connection.execute(statement).all()
-    counts = [EmotionOverTime(started_at=row[0], emotion=Emotion(row[1]), n_predictions=row[2]) for row in rows]
-    return sorted(counts, key=lambda count: (count.started_at, _POSITIONS[count.emotion]))
+    counts = [EmotionOverTime(started_at=row[0], emotion=label_of(row[1]), n_predictions=row[2]) for row in rows]
+    return sorted(counts, key=lambda count: (count.started_at, *_position(count.emotion)))
 
 
 def select_created_range(store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING) -> CreatedRange | None:
@@ -369,7 +397,7 @@ def select_created_range(store: Store, *, reader: Reader, filter: PredictionFilt
 def select_emotion_figures(
     store: Store, *, reader: Reader, filter: PredictionFilter = EVERYTHING
 ) -> list[EmotionFigures]:
-    """What the predictions of each emotion amount to, all eight in their order, those without predictions included."""
+    """What the predictions of each label amount to: all eight, with or without predictions, then others."""
     columns = _TABLE.c
     sums = [
         func.count().label("n_predictions"),
@@ -379,8 +407,12 @@ def select_emotion_figures(
     ]
     statement = _matching(select(columns.emotion, *sums), reader, filter).group_by(columns.emotion)
     with store.transaction("adding predictions up") as connection:
-        rows = {Emotion(row.emotion): row for row in connection.execute(statement)}
-    return [_emotion_figures(emotion, rows.get(emotion)) for emotion in Emotion]
+        rows = {label_of(row.emotion): row for row in connection.execute(statement)}
+        own = _own_sums(connection, reader, filter) if set(rows) - set(Emotion) else {}
+    return [
+        _emotion_figures(label, rows.get(label), own.get(label, {}))
+        for label in [*Emotion, *sorted(set(rows) - set(Emotion))]
+    ]
 
 
 def count_predictions_by_model_version(
@@ -415,7 +447,7 @@ _TABLE = predictions
 _SUMMED = ("duration_s", "confidence", "predictive_entropy_nats", "mutual_information_nats")
 _PROBABILITY_COLUMNS = [(emotion, probability_column(emotion)) for emotion in Emotion]
 
-_POSITIONS = {emotion: position for position, emotion in enumerate(Emotion)}
+_POSITIONS: dict[Label, int] = {emotion: position for position, emotion in enumerate(Emotion)}
 
 _ORDERS: dict[PredictionOrder, tuple[ColumnElement[Any], bool]] = {
     PredictionOrder.NEWEST: (_TABLE.c.created_at, True),
@@ -504,8 +536,8 @@ _EXACTLY = ConfigDict(ser_json_inf_nan="constants")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Details:
     __pydantic_config__: ClassVar[ConfigDict] = _EXACTLY
-    standard_deviations: Mapping[Emotion, float]
-    intervals: Mapping[Emotion, Interval]
+    standard_deviations: Mapping[Label, float]
+    intervals: Mapping[Label, Interval]
     quality: Quality
 
 
@@ -542,6 +574,28 @@ def _values(prediction: Prediction, place: Place) -> dict[str, Any]:
     }
 
 
+def _own_sums(connection: Connection, reader: Reader, filter: PredictionFilter) -> dict[Label, dict[Label, float]]:
+    """Sums of the probabilities of own labels, by the label on top."""
+    joined = select(_TABLE.c.emotion, prediction_own_labels.c.probabilities).join(
+        prediction_own_labels, prediction_own_labels.c.prediction_id == _TABLE.c.id
+    )
+    found: dict[Label, dict[Label, float]] = {}
+    for top, text in connection.execute(_matching(joined, reader, filter)):
+        sums = found.setdefault(label_of(top), {})
+        for label, share in read_own_probabilities(text).items():
+            sums[label] = sums.get(label, 0.0) + share
+    return found
+
+
+def _eight_and_own(counts: Mapping[Label, int]) -> dict[Label, int]:
+    """All eight in their order, then the others by name."""
+    return {label: counts.get(label, 0) for label in [*Emotion, *sorted(set(counts) - set(Emotion))]}
+
+
+def _position(label: Label) -> tuple[int, str]:
+    return _POSITIONS.get(label, len(_POSITIONS)), label.value
+
+
 def _detail_values(prediction: Prediction) -> dict[str, Any]:
     """What nobody filters by, as two texts: DuckDB takes 0.02 ms for each column that an INSERT binds."""
     details = _Details(
@@ -555,14 +609,14 @@ def _detail_values(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _prediction(row: Row[Any]) -> Prediction:
+def _prediction(row: Row[Any], own: Mapping[Label, float]) -> Prediction:
     details = _DETAILS.validate_json(row.details)
     timeline = _TIMELINE.validate_json(row.timeline)
     return Prediction(
         id=row.id,
         recording_id=row.recording_id,
         model_version=row.model_version,
-        probabilities=_probabilities(row),
+        probabilities=_probabilities(row, own),
         standard_deviations=details.standard_deviations,
         intervals=details.intervals,
         uncertainty=_uncertainty(row),
@@ -578,7 +632,7 @@ def _prediction(row: Row[Any]) -> Prediction:
     )
 
 
-def _prediction_row(row: Row[Any]) -> PredictionRow:
+def _prediction_row(row: Row[Any], own: Mapping[Label, float]) -> PredictionRow:
     return PredictionRow(
         id=row.id,
         recording_id=row.recording_id,
@@ -586,10 +640,10 @@ def _prediction_row(row: Row[Any]) -> PredictionRow:
         owner_id=row.owner_id,
         project_id=row.project_id,
         created_at=row.created_at,
-        emotion=Emotion(row.emotion),
+        emotion=label_of(row.emotion),
         confidence=row.confidence,
         abstained=row.abstained,
-        probabilities=_probabilities(row),
+        probabilities=_probabilities(row, own),
         uncertainty=_uncertainty(row),
         model_version=row.model_version,
         source=Source(row.source),
@@ -599,14 +653,14 @@ def _prediction_row(row: Row[Any]) -> PredictionRow:
     )
 
 
-def _probabilities(row: Row[Any]) -> dict[Emotion, float]:
-    """A model that knows fewer emotions than eight left the others empty."""
+def _probabilities(row: Row[Any], own: Mapping[Label, float]) -> dict[Label, float]:
+    """A model that knows fewer emotions than eight left the others empty. `own` are those of other labels."""
     kept = row._mapping
     found = ((emotion, kept[column]) for emotion, column in _PROBABILITY_COLUMNS)
-    return {emotion: probability for emotion, probability in found if probability is not None}
+    return {**{emotion: probability for emotion, probability in found if probability is not None}, **own}
 
 
-def _emotion_figures(emotion: Emotion, row: Row[Any] | None) -> EmotionFigures:
+def _emotion_figures(emotion: Label, row: Row[Any] | None, own: Mapping[Label, float]) -> EmotionFigures:
     if row is None:
         return EmotionFigures(emotion=emotion, sums_of_probabilities=dict.fromkeys(Emotion, 0.0))
     return EmotionFigures(
@@ -617,7 +671,7 @@ def _emotion_figures(emotion: Emotion, row: Row[Any] | None) -> EmotionFigures:
         sum_of_confidence=row.confidence,
         sum_of_predictive_entropy_nats=row.predictive_entropy_nats,
         sum_of_mutual_information_nats=row.mutual_information_nats,
-        sums_of_probabilities={each: float(row._mapping[column]) for each, column in _PROBABILITY_COLUMNS},
+        sums_of_probabilities={**{each: float(row._mapping[column]) for each, column in _PROBABILITY_COLUMNS}, **own},
     )
 
 

@@ -17,7 +17,14 @@ from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
 from core.store.engine import Store, try_again
 from core.store.labelling import drop_labelling_of
-from core.store.schema import prediction_details, predictions, recordings, shadow_answers, training_uses
+from core.store.schema import (
+    prediction_details,
+    prediction_own_labels,
+    predictions,
+    recordings,
+    shadow_answers,
+    training_uses,
+)
 from core.store.visibility import owned, visible
 
 _TABLE = recordings
@@ -167,6 +174,7 @@ def delete_recording(store: Store, *, recording_id: UUID, reader: Reader) -> Rec
 def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
     about_it = select(predictions.c.id).where(predictions.c.recording_id == recording_id)
     connection.execute(delete(prediction_details).where(prediction_details.c.prediction_id.in_(about_it)))
+    connection.execute(delete(prediction_own_labels).where(prediction_own_labels.c.prediction_id.in_(about_it)))
     connection.execute(delete(predictions).where(predictions.c.recording_id == recording_id))
     connection.execute(delete(shadow_answers).where(shadow_answers.c.recording_id == recording_id))
 

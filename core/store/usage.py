@@ -29,7 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from core.domain import Emotion, Interval, MonthUsage, Reader, UsageEvent
+from core.domain import Emotion, Interval, MonthUsage, Reader, UsageEvent, label_of
 from core.errors import InvalidParameterError
 from core.store.engine import Store
 from core.store.predictions import MAX_PAGE_ROWS, TimeBucket
@@ -547,4 +547,4 @@ def _values(event: UsageEvent) -> dict[str, Any]:
 
 def _event(row: Row[Any]) -> UsageEvent:
     values = {name: row._mapping[column] for name, column in _NAMES.items()}
-    return UsageEvent(**values | {"emotion": None if row.emotion is None else Emotion(row.emotion)})
+    return UsageEvent(**values | {"emotion": None if row.emotion is None else label_of(row.emotion)})

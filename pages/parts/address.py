@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from core.domain import Emotion, Source
+from core.domain import Label, Source, is_label_name, label_of
 from core.store.predictions import MAX_ENTROPY_NATS, PredictionFilter, PredictionOrder
 
 EMOTION, SOURCE, MODEL, NAME, VERDICT = "emotion", "source", "model", "name", "verdict"
@@ -35,14 +35,14 @@ def filter_of(parameters: Parameters) -> PredictionFilter:
 
     Examples
     --------
-    >>> filter_of({"emotion": ["angry", "nonsense"], "confidence": ["50-80"]}).emotions
-    (<Emotion.ANGRY: 'angry'>,)
+    >>> filter_of({"emotion": ["angry", "bored", " "], "confidence": ["50-80"]}).emotions
+    (<Emotion.ANGRY: 'angry'>, 'bored')
     """
     verdict = _first(parameters, VERDICT)
     least, most = _range(_first(parameters, CONFIDENCE), divisor=100, top=1.0)
     lowest, highest = _range(_first(parameters, UNCERTAINTY), divisor=1, top=MAX_ENTROPY_NATS)
     return PredictionFilter(
-        emotions=_choices(Emotion, parameters.get(EMOTION, ())),
+        emotions=_labels(parameters.get(EMOTION, ())),
         sources=_choices(Source, parameters.get(SOURCE, ())),
         model_versions=tuple(dict.fromkeys(parameters.get(MODEL, ()))),
         recording_name=_first(parameters, NAME),
@@ -101,6 +101,10 @@ def _uuid(text: str) -> UUID | None:
 
 def _first(parameters: Parameters, name: str) -> str:
     return next(iter(parameters.get(name, ())), "").strip()
+
+
+def _labels(values: Sequence[str]) -> tuple[Label, ...]:
+    return tuple(dict.fromkeys(label_of(value) for value in values if is_label_name(value)))
 
 
 def _choices(kind: type[_Choice], values: Sequence[str]) -> tuple[_Choice, ...]:

@@ -7,11 +7,11 @@ from html import escape
 
 import streamlit as st
 
-from core.domain import Emotion, Prediction, Recording
+from core.domain import Emotion, Prediction, Recording, in_order
 from core.workbench import Workbench
 from pages.parts import charts, deleting, playhead, question, report_document, session, words
 from pages.parts.players import player
-from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, surface
+from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS, colours_of, sign_of, surface
 
 
 def show(
@@ -91,9 +91,9 @@ def verdict(recording: Recording, prediction: Prediction) -> str:
     """The answer as a heading with the emotion's sign in its colour; names of files are escaped."""
     first, second, *_ = words.ranked(prediction)
     shown = (first, second) if prediction.abstained else (first,)
+    colours = colours_of(in_order(prediction.probabilities))
     signs = "".join(
-        f'<span class="telepathy-sign" style="color:{EMOTION_COLOURS[emotion]}">{EMOTION_SIGNS[emotion]}</span>'
-        for emotion in shown
+        f'<span class="telepathy-sign" style="color:{colours[emotion]}">{sign_of(emotion)}</span>' for emotion in shown
     )
     sentences = f"{words.runner_up(prediction)} {words.doubt(prediction.uncertainty)}"
     return (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.domain import Emotion
+from core.domain import Label
 from core.inference.attribution import Attribution, strongest_stretch
 
 SMALLEST_NATS = 0.05
@@ -43,7 +43,7 @@ def target(attribution: Attribution) -> str:
     return f"{attribution.emotion} rather than {attribution.contrast}"
 
 
-def question(emotion: Emotion, contrast: Emotion | None) -> str:
+def question(emotion: Label, contrast: Label | None) -> str:
     """The heading: `Why angry?` or `Why angry and not calm?`."""
     return f"Why {emotion}?" if contrast is None else f"Why {emotion} and not {contrast}?"
 

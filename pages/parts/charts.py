@@ -16,11 +16,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from core.domain import Emotion, Prediction, Segment, TimelineWindow
+from core.domain import Emotion, Label, Prediction, Segment, TimelineWindow, in_order
 from core.features.overview import Overview
 from core.store.predictions import ConfidenceEntropyBin, EmotionOverTime
 from pages.parts import words
-from pages.parts.theme import EMOTION_COLOURS, Surface
+from pages.parts.theme import Surface, colours_of
 
 CONFIG = {"displayModeBar": False, "showLink": False, "displaylogo": False, "doubleClick": "reset", "responsive": True}
 """For Plotly: no toolbar, no links elsewhere."""
@@ -54,7 +54,7 @@ def sound(
     prediction: Prediction,
     surface: Surface,
 ) -> go.Figure:
-    """Waveform in the colours of the segments, log-mel below it and, for long recordings, all eight probabilities."""
+    """Waveform in the colours of the segments, log-mel below it and, for long recordings, all probabilities."""
     has_timeline = is_long(prediction)
     heights = [120, 130, 250] if has_timeline else [130, 150]
     figure = make_subplots(
@@ -71,11 +71,12 @@ def sound(
         confidence=prediction.confidence,
     )
     segments = prediction.segments if has_timeline else (whole,)
-    _add_waveform(figure, seen, segments, surface)
+    labels = words.shown_labels(prediction.probabilities)
+    _add_waveform(figure, seen, segments, labels, surface)
     add_log_mel(figure, seen, surface)
     if has_timeline:
-        _add_timeline(figure, prediction.windows, surface)
-        _add_segment_names(figure, segments, seen.duration_s, surface)
+        _add_timeline(figure, prediction.windows, labels, surface)
+        _add_segment_names(figure, segments, labels, seen.duration_s, surface)
     style(figure, surface, height=sum(heights) + 60)
     figure.update_layout(margin={"l": 66, "r": 8, "t": 34 if has_timeline else 6, "b": 40}, hovermode="closest")
     figure.update_xaxes(range=[0, seen.duration_s], showgrid=False, zeroline=False)
@@ -94,9 +95,12 @@ def add_time_axis(figure: go.Figure, duration_s: float, *, row: int) -> None:
     figure.update_xaxes(title={"text": "Time (min:s)", "standoff": 6}, row=row, col=1)
 
 
-def _add_waveform(figure: go.Figure, seen: Overview, segments: Sequence[Segment], surface: Surface) -> None:
+def _add_waveform(
+    figure: go.Figure, seen: Overview, segments: Sequence[Segment], labels: Sequence[Label], surface: Surface
+) -> None:
     """One filled outline per segment; where none stands, and where nobody speaks, it is grey."""
     coloured = np.full(len(seen.times_s), -1)
+    colours = colours_of(labels)
     for index, segment in enumerate(segments):
         coloured[(seen.times_s >= segment.start_s) & (seen.times_s < segment.end_s)] = index
     bounds = [0, *(np.flatnonzero(np.diff(coloured)) + 1).tolist(), len(coloured)]
@@ -105,7 +109,7 @@ def _add_waveform(figure: go.Figure, seen: Overview, segments: Sequence[Segment]
         emotion = segment.emotion if segment else None
         stop = min(end + 1, len(coloured))  # share a column with the next, or a gap would show
         times = seen.times_s[start:stop]
-        colour = EMOTION_COLOURS[emotion] if emotion else surface.quiet
+        colour = colours[emotion] if emotion else surface.quiet
         figure.add_scatter(
             x=np.concatenate([times, times[::-1]]),
             y=np.concatenate([seen.highest[start:stop], seen.lowest[start:stop][::-1]]),
@@ -144,8 +148,11 @@ def _segment_name(segment: Segment | None) -> str:
     )
 
 
-def _add_segment_names(figure: go.Figure, segments: Sequence[Segment], duration_s: float, surface: Surface) -> None:
+def _add_segment_names(
+    figure: go.Figure, segments: Sequence[Segment], labels: Sequence[Label], duration_s: float, surface: Surface
+) -> None:
     """A bar in the emotion's colour over each segment, with its name where there is room."""
+    colours = colours_of(labels)
     for segment in segments:
         if segment.emotion is None:
             continue
@@ -160,7 +167,7 @@ def _add_segment_names(figure: go.Figure, segments: Sequence[Segment], duration_
             ysizemode="pixel",
             yanchor=1,
             line={"width": 0},
-            fillcolor=EMOTION_COLOURS[segment.emotion],
+            fillcolor=colours[segment.emotion],
         )
         if segment.end_s - segment.start_s >= NARROWEST_LABEL * duration_s:
             figure.add_annotation(
@@ -201,18 +208,21 @@ def add_log_mel(figure: go.Figure, seen: Overview, surface: Surface) -> None:
     )
 
 
-def _add_timeline(figure: go.Figure, windows: Sequence[TimelineWindow], surface: Surface) -> None:
+def _add_timeline(
+    figure: go.Figure, windows: Sequence[TimelineWindow], labels: Sequence[Label], surface: Surface
+) -> None:
     """One row per emotion, each filled as high as its probability, from where one window's middle meets the next."""
     starts, ends = _window_cells(windows)
     times = np.column_stack([starts, ends]).ravel().astype(np.float32)
-    for row, emotion in enumerate(reversed(Emotion)):
+    colours = colours_of(labels)
+    for row, emotion in enumerate(reversed(labels)):
         heights = np.array([window.probabilities.get(emotion, 0.0) for window in windows], dtype=np.float32)
         tops = row + 0.92 * np.repeat(heights, 2)
         figure.add_scatter(
             x=np.concatenate([times, times[::-1]]),
             y=np.concatenate([tops, np.full(len(tops), row, dtype=np.float32)]),
             fill="toself",
-            fillcolor=EMOTION_COLOURS[emotion],
+            fillcolor=colours[emotion],
             line={"width": 0},
             mode="lines",
             hoverinfo="skip",
@@ -224,7 +234,7 @@ def _add_timeline(figure: go.Figure, windows: Sequence[TimelineWindow], surface:
             x=((starts + ends) / 2).astype(np.float32),
             y=np.full(len(windows), row + 0.46, dtype=np.float32),
             mode="markers",
-            marker={"opacity": 0, "size": 14, "symbol": "square", "color": EMOTION_COLOURS[emotion]},
+            marker={"opacity": 0, "size": 14, "symbol": "square", "color": colours[emotion]},
             customdata=heights,
             hovertemplate=f"{words.emotion_label(emotion)}: %{{customdata:.0%}}<br>around %{{x:.1f}} s<extra></extra>",
             showlegend=False,
@@ -232,16 +242,16 @@ def _add_timeline(figure: go.Figure, windows: Sequence[TimelineWindow], surface:
             col=1,
         )
     figure.update_yaxes(
-        range=[0, len(Emotion)],
-        tickvals=[row + 0.4 for row in range(len(Emotion))],
-        ticktext=[emotion.value for emotion in reversed(Emotion)],
+        range=[0, len(labels)],
+        tickvals=[row + 0.4 for row in range(len(labels))],
+        ticktext=[emotion.value for emotion in reversed(labels)],
         showgrid=False,
         zeroline=False,
         fixedrange=True,
         row=3,
         col=1,
     )
-    for row in range(len(Emotion)):
+    for row in range(len(labels)):
         figure.add_hline(y=row, line={"color": surface.line, "width": 1}, row=3, col=1)
 
 
@@ -256,8 +266,9 @@ def _window_cells(windows: Sequence[TimelineWindow]) -> tuple[NDArray[np.float64
 
 
 def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
-    """The eight probabilities as bars, the most probable on top, each with the range of the passes."""
+    """The probabilities as bars, the most probable on top, each with the range of the passes."""
     order = words.ranked(prediction)[::-1]
+    colours = colours_of(in_order(prediction.probabilities))
     shares = [prediction.probabilities[emotion] for emotion in order]
     ranges = [prediction.intervals[emotion] for emotion in order]
     figure = go.Figure()
@@ -266,7 +277,7 @@ def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
         y=[words.emotion_label(emotion) for emotion in order],
         orientation="h",
         width=0.56,
-        marker={"color": [EMOTION_COLOURS[emotion] for emotion in order], "cornerradius": 4, "line": {"width": 0}},
+        marker={"color": [colours[emotion] for emotion in order], "cornerradius": 4, "line": {"width": 0}},
         error_x={
             "type": "data",
             "symmetric": False,
@@ -307,10 +318,11 @@ def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
     return figure
 
 
-def by_emotion(counts: Mapping[Emotion, int], chosen: Sequence[Emotion], surface: Surface) -> go.Figure:
+def by_emotion(counts: Mapping[Label, int], chosen: Sequence[Label], surface: Surface) -> go.Figure:
     """How many predictions each emotion has; bars that are not chosen stand back."""
     figure = go.Figure()
-    order = list(reversed(Emotion))
+    colours = colours_of(in_order(counts))
+    order = list(reversed(colours))
     figure.add_bar(
         x=[counts[emotion] for emotion in order],
         y=[words.emotion_label(emotion) for emotion in order],
@@ -318,7 +330,7 @@ def by_emotion(counts: Mapping[Emotion, int], chosen: Sequence[Emotion], surface
         width=0.62,
         customdata=[emotion.value for emotion in order],
         marker={
-            "color": [EMOTION_COLOURS[emotion] for emotion in order],
+            "color": [colours[emotion] for emotion in order],
             "opacity": [1.0 if not chosen or emotion in chosen else 0.25 for emotion in order],
             "cornerradius": 4,
             "line": {"width": 0},
@@ -408,15 +420,15 @@ def over_time(
 ) -> go.Figure:
     """How many predictions were made when, stacked by emotion; the chosen stretch is framed."""
     figure = go.Figure()
-    for emotion in Emotion:
-        own = [count for count in counts if count.emotion is emotion]
+    for emotion, colour in colours_of(in_order([*Emotion, *sorted({count.emotion for count in counts})])).items():
+        own = [count for count in counts if count.emotion == emotion]
         figure.add_bar(
             x=[_local(count.started_at, zone) for count in own],
             width=bucket / timedelta(milliseconds=1) * 0.88,
             offset=0,
             y=[count.n_predictions for count in own],
             name=emotion.value,
-            marker={"color": EMOTION_COLOURS[emotion], "line": {"width": 0}},
+            marker={"color": colour, "line": {"width": 0}},
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 1}},
             hovertemplate=f"{words.emotion_label(emotion)}: %{{y:,}}<br>%{{x|%d %b %Y, %H:%M}}<extra></extra>",

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from core.domain import Emotion, ModelCard, Prediction, Recording, Source
+from core.domain import Label, ModelCard, Prediction, Recording, Source, label_of
 from core.errors import AudioError, ModelError, RequestError
 from core.explaining import Voice
 from core.inbox import Pending, Upload, receive
@@ -53,10 +53,10 @@ class Case:
     """Whether the sound of the recording is kept."""
 
     @property
-    def contrast(self) -> Emotion | None:
+    def contrast(self) -> Label | None:
         """Why not this one; what the model does not know, and the answer itself, are no contrast."""
         known = self.asked.contrast in self.prediction.probabilities
-        return self.asked.contrast if known and self.asked.contrast is not self.prediction.emotion else None
+        return self.asked.contrast if known and self.asked.contrast != self.prediction.emotion else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +131,13 @@ def choose_another() -> None:
 
 def choose_contrast(case: Case) -> None:
     """Draw the choice of the emotion that the answer is set against."""
-    ranked = [emotion for emotion in words.ranked(case.prediction) if emotion is not case.prediction.emotion]
+    ranked = [emotion for emotion in words.ranked(case.prediction) if emotion != case.prediction.emotion]
 
     def label(value: str) -> str:
         if value == ALL_OTHERS:
             return value
-        return f"{words.emotion_label(Emotion(value))} {words.percent(case.prediction.probabilities[Emotion(value)])}"
+        said = label_of(value)
+        return f"{words.emotion_label(said)} {words.percent(case.prediction.probabilities[said])}"
 
     def take() -> None:
         chosen = st.session_state["explain_against"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from functools import partial
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from core.domain import Emotion, Source
+from core.domain import Emotion, Label, Source, in_order, label_of
 from core.store.predictions import MAX_ENTROPY_NATS, PredictionFilter, PredictionOrder
 from pages.parts import address, words
 
@@ -72,7 +72,7 @@ def reset() -> None:
         st.query_params.pop(name, None)
 
 
-def toggle_emotion(emotion: Emotion) -> None:
+def toggle_emotion(emotion: Label) -> None:
     """Choose an emotion, or no longer."""
     chosen = current().emotions
     impose(emotions=tuple(each for each in chosen if each != emotion) if emotion in chosen else (*chosen, emotion))
@@ -84,19 +84,23 @@ def draw(
     zone: tzinfo,
     *,
     project_names: Mapping[UUID, str] = NO_PROJECTS,
+    labels: Iterable[Label] = (),
 ) -> None:
-    """Draw the filters as `chosen` has them; `project_names` of those that the reader may see."""
+    """Draw the filters as `chosen` has them; `project_names` of those that the reader may see.
+
+    `labels` that are none of the eight emotions can be chosen beside them.
+    """
     widget(
         partial(
             st.pills,
             "Emotion",
-            [emotion.value for emotion in Emotion],
+            [label.value for label in in_order([*Emotion, *labels, *chosen.emotions])],
             selection_mode="multi",
-            format_func=lambda value: words.emotion_label(Emotion(value)),
+            format_func=lambda value: words.emotion_label(label_of(value)),
         ),
         "explore_emotion",
         [emotion.value for emotion in chosen.emotions],
-        lambda values: {"emotions": tuple(map(Emotion, values))},
+        lambda values: {"emotions": tuple(map(label_of, values))},
     )
     with st.container(horizontal=True, vertical_alignment="center", key="explore_filters"):
         widget(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.domain import Emotion, ModelCard
+from core.domain import Emotion, Label, ModelCard, label_of
 from core.features.prosody_measures import MEASURE_OF
 from core.inference.surrogate import GlobalAttribution, Surrogate, describe_fidelity, rank_measures
 from core.store.predictions import PredictionFilter, select_predictions
@@ -21,7 +21,7 @@ ASKED_OF = "explain_many_asked_of"
 """Which emotion the view began with: of another answer's it begins anew, whatever was looked at before."""
 
 
-def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | None) -> None:
+def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Label | None) -> None:
     """Draw the beeswarm of the model with this card: first of `emotion`, and again when that becomes another."""
     if card is None:
         return
@@ -38,7 +38,7 @@ def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | Non
     found = opened.surrogate
     emotions = [each.value for each in found.emotions]
     which, where = st.columns([7, 4], gap="medium", vertical_alignment="bottom")
-    first = emotion if emotion in found.emotions else FIRST
+    first = emotion if emotion in found.emotions else FIRST if FIRST in found.emotions else found.emotions[0]
     is_new = st.session_state.get(ASKED_OF) != first
     if is_new or st.session_state.get("explain_many_emotion") not in emotions:
         st.session_state["explain_many_emotion"] = first.value
@@ -46,7 +46,7 @@ def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | Non
     chosen = which.pills(
         "What speaks for",
         emotions,
-        format_func=lambda value: words.emotion_label(Emotion(value)),
+        format_func=lambda value: words.emotion_label(label_of(value)),
         wrap=True,
         key="explain_many_emotion",
         required=True,
@@ -59,7 +59,7 @@ def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | Non
             icon=":material/library_add:",
         )
         return
-    about = Emotion(str(chosen))
+    about = label_of(str(chosen))
     st.html(_key_to_colours(about, surface()))
     st.plotly_chart(
         prosody_charts.beeswarm(shown, about, surface()),
@@ -74,7 +74,7 @@ def draw(workbench: Workbench, card: ModelCard | None, *, emotion: Emotion | Non
     )
 
 
-def _key_to_colours(emotion: Emotion, shades: Surface) -> str:
+def _key_to_colours(emotion: Label, shades: Surface) -> str:
     full = prosody_charts.full_colour(emotion, shades)
     return (
         f'<div class="telepathy-key"><span><i style="background:{shades.quiet}"></i>low value of the feature</span>'
@@ -83,7 +83,7 @@ def _key_to_colours(emotion: Emotion, shades: Surface) -> str:
     )
 
 
-def in_words(shown: GlobalAttribution, emotion: Emotion) -> str:
+def in_words(shown: GlobalAttribution, emotion: Label) -> str:
     """The three features that matter most, and over how many recordings."""
     n_recordings = shown.values.shape[1]
     named = ", ".join(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.domain import Emotion
+from core.domain import in_order
 from core.evaluation.gate import MARGIN, Comparison, Gate
 from core.models.versions import TrainingRound
 from core.store.models import ShadowCount
@@ -88,7 +88,7 @@ def shadow(counts: Sequence[ShadowCount], *, champion: str, shadow: str) -> go.F
     """How often the champion (rows) and the shadow (columns) said which emotion."""
     look = surface()
     seen = {count.champion_emotion for count in counts} | {count.shadow_emotion for count in counts}
-    emotions = [emotion for emotion in Emotion if emotion in seen]
+    emotions = in_order(sorted(seen))
     cells = {(count.champion_emotion, count.shadow_emotion): count.n_answers for count in counts}
     numbers = [[cells.get((row, column), 0) for column in emotions] for row in emotions]
     figure = go.Figure(

@@ -6,12 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from core.domain import Emotion
+from core.domain import Emotion, Label
 from core.features.prosody_measures import MEASURE_OF, write_value
 from core.inference.surrogate import GlobalAttribution, ProsodyAttribution, rank_measures
 from pages.parts.attribution_words import signed
 from pages.parts.charts import style
-from pages.parts.theme import EMOTION_COLOURS, Surface
+from pages.parts.theme import Surface, colours_of
 
 N_STEPS = 7
 N_SWARMS = 9
@@ -104,7 +104,7 @@ def _target(explained: ProsodyAttribution) -> str:
     return f"{explained.emotion} over {explained.contrast}"
 
 
-def beeswarm(found: GlobalAttribution, emotion: Emotion, surface: Surface) -> go.Figure:
+def beeswarm(found: GlobalAttribution, emotion: Label, surface: Surface) -> go.Figure:
     """One dot for each recording and feature: to the right where the feature spoke for `emotion`, the fuller its
     colour the higher the feature. The features that matter most stand on top; hollow dots could not be measured.
     """
@@ -164,9 +164,9 @@ def beeswarm(found: GlobalAttribution, emotion: Emotion, surface: Surface) -> go
     return figure
 
 
-def full_colour(emotion: Emotion, surface: Surface) -> str:
+def full_colour(emotion: Label, surface: Surface) -> str:
     """What high values have in a beeswarm; neutral's own grey would hardly differ from that of low ones."""
-    return surface.text if emotion is Emotion.NEUTRAL else EMOTION_COLOURS[emotion]
+    return surface.text if emotion == Emotion.NEUTRAL else colours_of([emotion])[emotion]
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from core.domain import Emotion
+from core.domain import Label, is_label_name, label_of
 from pages.parts import address
 
 AGAINST, START, BESIDE, MODEL = "against", "from_s", "beside", "beside_model"
@@ -24,7 +24,7 @@ class Question:
     """What is to be explained."""
 
     prediction_id: UUID | None = None
-    contrast: Emotion | None = None
+    contrast: Label | None = None
     """Why not this one; None for all others together."""
     start_s: float | None = None
     """Of the stretch explained, in a long recording; None for where the emotion is clearest."""
@@ -45,7 +45,7 @@ def question_of(parameters: address.Parameters) -> Question:
     contrast, start = _first(parameters, AGAINST), _first(parameters, START)
     return Question(
         prediction_id=address.prediction_of(parameters),
-        contrast=Emotion(contrast) if contrast in set(Emotion) else None,
+        contrast=label_of(contrast) if is_label_name(contrast) else None,
         start_s=float(start) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", start) else None,
         other_id=address.prediction_of({address.PREDICTION: parameters.get(BESIDE, ())}),
         other_model=_first(parameters, MODEL),

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.domain import Emotion, ModelCard, Recording
+from core.domain import Label, ModelCard, Recording
 from core.errands import Errand, Progress
 from core.errors import ModelError
 from core.explaining import Voice, look_at_voice, measure_recording
@@ -42,8 +42,8 @@ def attribution(
     recording: Recording,
     card: ModelCard,
     *,
-    emotion: Emotion,
-    contrast: Emotion | None,
+    emotion: Label,
+    contrast: Label | None,
     start_s: float | None,
     call: Call | None = None,
 ) -> Attribution:
@@ -79,8 +79,8 @@ def _attribution(
     sha256: str,
     model: str,
     version: str,
-    emotion: Emotion,
-    contrast: Emotion | None,
+    emotion: Label,
+    contrast: Label | None,
     start_s: float | None,
     seed: int,
     _call: Call,
@@ -173,9 +173,9 @@ def prosody_attribution(
     seen: Voice,
     *,
     sha256: str,
-    emotion: Emotion,
-    contrast: Emotion | None,
-    model_probabilities: Mapping[Emotion, float],
+    emotion: Label,
+    contrast: Label | None,
+    model_probabilities: Mapping[Label, float],
 ) -> ProsodyAttribution:
     """What moved the surrogate's answer."""
     errand = _prosody_attribution(
@@ -203,9 +203,9 @@ def _prosody_attribution(
     sha256: str,
     start_s: float,
     end_s: float,
-    emotion: Emotion,
-    contrast: Emotion | None,
-    model_probabilities: dict[Emotion, float],
+    emotion: Label,
+    contrast: Label | None,
+    model_probabilities: dict[Label, float],
 ) -> Errand[ProsodyAttribution]:
     def job(tell: Progress) -> ProsodyAttribution:
         tell(0.1, "Explaining by acoustic features")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from core.domain import Emotion
+from core.domain import Label, label_of
 from core.store.predictions import TimeBucket
 
 Selection = Mapping[str, Any]
@@ -23,10 +23,10 @@ MOST_BUCKETS = 120
 """More bars than this cannot be told apart."""
 
 
-def emotion_of(selection: Selection) -> Emotion | None:
+def emotion_of(selection: Selection) -> Label | None:
     """The emotion whose bar was clicked."""
     for point in selection.get("points", ()):
-        return Emotion(point["customdata"])
+        return label_of(point["customdata"])
     return None
 
 

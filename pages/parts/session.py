@@ -17,7 +17,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.access.addresses import caller_address
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.config import REPOSITORY
-from core.domain import Caller, ModelCard, Prediction, Reader, Recording, Source
+from core.domain import Caller, Emotion, Label, ModelCard, Prediction, Reader, Recording, Source
 from core.errors import (
     BusyError,
     NotSignedInError,
@@ -137,36 +137,40 @@ class Inbox:
     """What was handed in on Analyse in this session. The same file is analysed once, however often the page runs."""
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    """By content hash, oldest first; at most `MAX_OUTCOMES`."""
+    """By content hash and model, oldest first; at most `MAX_OUTCOMES`."""
+    model: str | None = None
+    """Which one answers from now on; None for the deployed one."""
     project_id: UUID | None = None
     """Where recordings go that are analysed from now on; None for one's own space."""
     open_sha256: str = ""
-    """Which of them is shown in detail."""
+    """Key of the one that is shown in detail."""
     round: int = 0
     """How often the page was cleared; part of its widgets' keys, since only a new key empties an uploader."""
     n_taken: int = 0
     """How often something was handed in, known or new; part of the table's key, since only a new key moves its tick."""
     _hashes: dict[str, str] = field(default_factory=dict)
-    """Content hash of each of Streamlit's file ids already taken in."""
+    """Content hash of each of Streamlit's file ids already taken in, by id and model."""
     _waiting: dict[str, Upload] = field(default_factory=dict)
     _pending: dict[str, Pending] = field(default_factory=dict)
 
     def take_files(self, files: Sequence[UploadedFile], source: Source) -> None:
         """Take in those of the uploader's files that are new."""
         for file in files:
-            if file.file_id not in self._hashes:
-                self._hashes[file.file_id] = self.take(receive(file.getvalue(), name=file.name, source=source))
+            asked = f"{file.file_id} {self.model or ''}"
+            if asked not in self._hashes:
+                self._hashes[asked] = self.take(receive(file.getvalue(), name=file.name, source=source))
 
     def take(self, upload: Upload) -> str:
         """Take in one upload and open it; what is known already is not analysed again, unless there was no time."""
-        known = self.outcomes.get(upload.sha256)
+        key = f"{upload.sha256} {self.model}" if self.model else upload.sha256
+        known = self.outcomes.get(key)
         if known is not None and isinstance(known.refusal, BusyError | RateLimitedError | QuotaExceededError):
-            del self.outcomes[upload.sha256]
-        if upload.sha256 not in self.outcomes and upload.sha256 not in self._pending:
-            self._waiting[upload.sha256] = upload
-        self.open_sha256 = upload.sha256
+            del self.outcomes[key]
+        if key not in self.outcomes and key not in self._pending:
+            self._waiting[key] = upload
+        self.open_sha256 = key
         self.n_taken += 1
-        return upload.sha256
+        return key
 
     @property
     def has_work(self) -> bool:
@@ -194,6 +198,7 @@ class Inbox:
                     call=begin_call(),
                     owner=owner,
                     project_id=self.project_id,
+                    model=self.model,
                 )
             sha256, pending = next(iter(self._pending.items()))
             n_done = len(self.outcomes) - n_before
@@ -289,6 +294,13 @@ def cards(_workbench: Workbench, models_dir: str) -> dict[str, ModelCard]:
     """The cards of the models at hand, by version."""
     listed = list_models(Path(models_dir), installed_dir=_workbench.settings.installed_models_dir)
     return {card.version: card for card in listed}
+
+
+def deployed_labels(workbench: Workbench) -> tuple[Label, ...]:
+    """What the model that answers can say."""
+    by_name = {card.name: card for card in cards(workbench, str(workbench.settings.models_dir)).values()}
+    card = by_name.get(workbench.models.deployed)
+    return tuple(Emotion) if card is None else card.emotions
 
 
 def answer_of(workbench: Workbench, prediction_id: UUID) -> tuple[Recording, Prediction]:

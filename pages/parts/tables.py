@@ -10,12 +10,12 @@ from uuid import UUID
 import pandas as pd
 import streamlit as st
 
-from core.domain import Emotion
+from core.domain import Emotion, Label, in_order
 from core.inbox import Outcome
 from core.store.batches import BatchRow
 from core.store.predictions import PredictionRow
 from pages.parts import words
-from pages.parts.theme import EMOTION_COLOURS, surface, tint
+from pages.parts.theme import colours_of, surface, tint
 
 ROW_HEIGHT_PX = 38
 NOT_SURE = "not sure"
@@ -34,7 +34,7 @@ def outcomes(shown: Sequence[Outcome], *, opened: int, key: str) -> int:
         on_select="rerun",
         selection_mode="single-row-required",
         selection_default={"selection": {"rows": [opened]}},
-        column_config=_columns(),
+        column_config=_columns([each.analysis.prediction.emotion for each in shown if each.analysis is not None]),
         alt="Recordings of this session and what we hear in them",
     )
     rows = chosen.selection.rows
@@ -89,7 +89,7 @@ def predictions(
         placeholder="",
         on_select=take,
         selection_mode="single-row",
-        column_config=_columns(),
+        column_config=_columns([row.emotion for row in shown]),
         alt="Predictions that match the filters",
     )
 
@@ -144,7 +144,7 @@ def batch_answers(shown: Sequence[BatchRow], *, key: str, height: int | str) -> 
         row_height=ROW_HEIGHT_PX,
         height=height,
         placeholder="",
-        column_config=_columns(),
+        column_config=_columns([row.emotion for row in shown if row.emotion]),
         alt="Recordings of this batch and what we hear in them",
     )
 
@@ -172,13 +172,14 @@ def batch_answers_frame(shown: Iterable[BatchRow]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Recording", "Answer", "Confidence", "Uncertainty", "Length", "Note"])
 
 
-def _columns() -> dict[str, object]:
+def _columns(labels: Iterable[Label]) -> dict[str, object]:
     shades = surface()
+    colours = colours_of(in_order([*Emotion, *sorted(set(labels))]))
     return {
         "Recording": st.column_config.TextColumn(width="medium"),
         "Answer": st.column_config.MultiselectColumn(
-            options=[*map(words.emotion_label, Emotion), NOT_SURE, REFUSED],
-            color=[*(tint(colour, shades.background) for colour in EMOTION_COLOURS.values()), shades.line, shades.line],
+            options=[*map(words.emotion_label, colours), NOT_SURE, REFUSED],
+            color=[*(tint(colour, shades.background) for colour in colours.values()), shades.line, shades.line],
             width=170,
         ),
         "Confidence": st.column_config.ProgressColumn(
@@ -193,5 +194,5 @@ def _columns() -> dict[str, object]:
     }
 
 
-def _chips(emotion: Emotion, *, abstained: bool) -> list[str]:
+def _chips(emotion: Label, *, abstained: bool) -> list[str]:
     return [words.emotion_label(emotion), NOT_SURE] if abstained else [words.emotion_label(emotion)]

@@ -85,7 +85,15 @@ def _stage(is_playing: bool, is_calling: bool, key: str) -> None:
     state = "Connected by WebRTC." if is_playing else "Connecting by WebRTC." if is_calling else "Not listening."
     # While it goes on, only what is new: all of the half minute would be 45 kB four times a second.
     events = live.events[-N_NEWEST:] if is_playing else live.events
-    stage.show(events, peak_dbfs=live.peak_dbfs, status=state + lost, is_listening=is_playing, key=f"{key}_stage")
+    labels = session.deployed_labels(session.workbench())
+    stage.show(
+        events,
+        peak_dbfs=live.peak_dbfs,
+        status=state + lost,
+        is_listening=is_playing,
+        key=f"{key}_stage",
+        labels=labels,
+    )
 
 
 def _decide(live: LiveSession, key: str) -> bytes | None:

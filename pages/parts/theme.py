@@ -11,9 +11,20 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS, SPEAKS_AGAINST, SPEAKS_FOR
+from core.emotion_colours import EMOTION_COLOURS, EMOTION_SIGNS, SPEAKS_AGAINST, SPEAKS_FOR, colours_of, sign_of
 
-__all__ = ["DARK", "EMOTION_COLOURS", "EMOTION_SIGNS", "LIGHT", "TINT_SHARE", "Surface", "surface", "tint"]
+__all__ = [
+    "DARK",
+    "EMOTION_COLOURS",
+    "EMOTION_SIGNS",
+    "LIGHT",
+    "TINT_SHARE",
+    "Surface",
+    "colours_of",
+    "sign_of",
+    "surface",
+    "tint",
+]
 
 TINT_SHARE = 0.26
 """How much of an emotion's colour stays behind text of normal size, which a full colour would not leave readable."""

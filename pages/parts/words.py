@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 
-from core.domain import Emotion, JobState, Prediction, Recording, Source, Uncertainty
+from core.domain import Emotion, JobState, Label, Prediction, Recording, Source, Uncertainty, in_order
 from core.reports.filter_words import SOURCE_WORDS
 from core.store.predictions import PredictionOrder
-from pages.parts.theme import EMOTION_SIGNS
+from pages.parts.theme import sign_of
 
 MAX_ENTROPY_NATS = math.log(len(Emotion))
 
@@ -50,12 +51,18 @@ ORDER_WORDS = {
 }
 
 
-def emotion_label(emotion: Emotion) -> str:
+def emotion_label(emotion: Label) -> str:
     """Sign and word: `✕ angry`."""
-    return f"{EMOTION_SIGNS[emotion]} {emotion.value}"
+    return f"{sign_of(emotion)} {emotion.value}"
 
 
-def ranked(prediction: Prediction) -> list[Emotion]:
+def shown_labels(labels: Iterable[Label]) -> list[Label]:
+    """What has a row where a model says `labels`: all eight emotions, known to it or not, or its own labels."""
+    found = in_order(labels)
+    return list(Emotion) if set(found) <= set(Emotion) else found
+
+
+def ranked(prediction: Prediction) -> list[Label]:
     """The emotions, the most probable first."""
     return sorted(prediction.probabilities, key=lambda emotion: -prediction.probabilities[emotion])
 

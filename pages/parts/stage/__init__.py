@@ -5,14 +5,15 @@ One component draws it for both ways in. By WebSocket it listens by itself; by W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import streamlit as st
 
-from core.domain import Emotion, LiveEmotion
-from pages.parts.theme import EMOTION_COLOURS, EMOTION_SIGNS
+from core.domain import Emotion, Label, LiveEmotion
+from pages.parts import words
+from pages.parts.theme import colours_of, sign_of
 
 WINDOW_S, HOP_S, SMOOTHING_S = 1.0, 0.25, 1.0
 STREAM_ADDRESS = "/api/v1/stream"
@@ -26,8 +27,10 @@ _stage = st.components.v2.component(
 )
 
 
-def listen(*, recording_name: str, project_id: UUID | None, key: str) -> tuple[UUID | None, bool]:
-    """A stage that listens by WebSocket.
+def listen(
+    *, recording_name: str, project_id: UUID | None, key: str, labels: Iterable[Label] = Emotion
+) -> tuple[UUID | None, bool]:
+    """A stage that listens by WebSocket and shows `labels`, what the model can say.
 
     Returns
     -------
@@ -38,7 +41,8 @@ def listen(*, recording_name: str, project_id: UUID | None, key: str) -> tuple[U
     """
     result = _stage(
         key=key,
-        data=_look() | {"recording_name": recording_name, "project": None if project_id is None else str(project_id)},
+        data=_look(labels)
+        | {"recording_name": recording_name, "project": None if project_id is None else str(project_id)},
         default={"refused": False},
         on_kept_change=_nothing,
         on_refused_change=_nothing,
@@ -46,7 +50,15 @@ def listen(*, recording_name: str, project_id: UUID | None, key: str) -> tuple[U
     return (UUID(result.kept) if result.kept else None), bool(result.refused)
 
 
-def show(events: Sequence[LiveEmotion], *, peak_dbfs: float, status: str, is_listening: bool, key: str) -> None:
+def show(
+    events: Sequence[LiveEmotion],
+    *,
+    peak_dbfs: float,
+    status: str,
+    is_listening: bool,
+    key: str,
+    labels: Iterable[Label] = Emotion,
+) -> None:
     """A stage that shows `events`, oldest first, and the level that the sound has now."""
     shown = {
         "events": [_event(event) for event in events],
@@ -54,14 +66,14 @@ def show(events: Sequence[LiveEmotion], *, peak_dbfs: float, status: str, is_lis
         "status": status,
         "isListening": is_listening,
     }
-    _stage(key=key, data=_look() | {"shown": shown}, on_kept_change=_nothing, on_refused_change=_nothing)
+    _stage(key=key, data=_look(labels) | {"shown": shown}, on_kept_change=_nothing, on_refused_change=_nothing)
 
 
-def _look() -> dict[str, object]:
+def _look(labels: Iterable[Label]) -> dict[str, object]:
     return {
         "emotions": [
-            {"name": emotion.value, "colour": EMOTION_COLOURS[emotion], "sign": EMOTION_SIGNS[emotion]}
-            for emotion in Emotion
+            {"name": label.value, "colour": colour, "sign": sign_of(label)}
+            for label, colour in colours_of(words.shown_labels(labels)).items()
         ],
         "address": STREAM_ADDRESS,
         "window_s": WINDOW_S,

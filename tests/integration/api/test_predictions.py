@@ -93,7 +93,7 @@ def test_entropy_bounds(client, stored):
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
-        ({"emotion": "hapy"}, "emotion"),
+        ({"emotion": "e" * 41}, "emotion"),
         ({"limit": 0}, "limit"),
         ({"limit": 201}, "limit"),
         ({"min_confidence": "nan"}, "min_confidence"),

@@ -65,7 +65,7 @@ def test_report_of_a_project_is_for_those_who_share_it(api, workbench, wav):
         ({"format": "docx"}, "format"),
         ({"timezone": "Mars/Base"}, "timezone"),
         ({"title": ""}, "title"),
-        ({"filter": {"emotions": ["hapy"]}}, "emotions"),
+        ({"filter": {"emotions": [" hapy"]}}, "emotions"),
         ({"filter": {"created_from": "yesterday"}}, "created_from"),
         ({"filters": {}}, "filters"),
     ],

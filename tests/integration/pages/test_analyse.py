@@ -8,6 +8,7 @@ from core.domain import NOBODY, PROCESS, Role, Source
 from core.store.predictions import count_predictions, select_predictions
 from pages.parts import session
 from tests.callers import make_user
+from tests.own_labels import LABELS, own_model
 from tests.sounds import voice_wav
 
 CLIP = voice_wav(seconds=1.5)
@@ -171,3 +172,23 @@ def test_who_came_by_the_set_up_link_is_asked_to_choose_a_password(open_page, si
     assert not any(text in element.value for element in open_page().markdown)
     sign_in(Role.ADMIN, make_user(workbench, Role.ADMIN, password=None))
     assert any(text in element.value for element in open_page().markdown)
+
+
+def test_another_model_answers_by_its_own_labels_when_it_is_chosen(open_page, workbench):
+    workbench.settings.installed_models_dir.mkdir()
+    own_model(workbench.settings.installed_models_dir)
+    app = open_page()
+    uploader(app).set_value([("clip.wav", CLIP, "audio/wav")])
+    app.run()
+    model = next(each for each in app.selectbox if each.label == "Model")
+    assert model.options == ["tiny", "moods"]
+    model.set_value("moods").run()
+    assert not app.exception
+    newest, oldest = select_predictions(workbench.store, reader=PROCESS).items
+    assert (newest.model_version.split("-")[0], oldest.model_version.split("-")[0]) == ("moods", "tiny")
+    assert set(newest.probabilities) == set(LABELS)
+    assert f"{newest.emotion.value}" in html(app)
+    assert any("bored, excited" in caption.value for caption in app.caption)
+    explored = open_page("explore")
+    assert not explored.exception
+    assert {row["Answer"][0] for row in explored.dataframe[0].value.to_dict("records")} >= {f"\u25cb {newest.emotion}"}

@@ -100,7 +100,7 @@ def test_a_chosen_emotion_restricts_the_table_and_stands_in_the_address(open_pag
         ({"name": ["CALL"]}, 20),
         ({"model": ["another-000000000000"]}, 0),
         ({"from": ["2026-11-11T12:00Z"], "until": ["2026-11-21T12:00Z"]}, 10),
-        ({"emotion": ["nonsense"], "confidence": ["x"]}, 40),
+        ({"emotion": ["n" * 41], "confidence": ["x"]}, 40),
     ],
 )
 def test_a_link_carries_its_filters(open_page, ledger, parameters, n_shown):

@@ -56,7 +56,7 @@ def test_nonsense_is_never_an_error_and_settles(parameters):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("emotion", "jealous"),
+        ("emotion", "j" * 41),
         ("source", "telepathy"),
         ("verdict", "maybe"),
         ("confidence", "50"),

@@ -17,6 +17,7 @@ from core.store.predictions import ConfidenceEntropyBin, EmotionOverTime
 from pages.parts import charts
 from pages.parts.theme import DARK, EMOTION_COLOURS, LIGHT
 from tests.factories import make_prediction, make_probabilities, make_recording
+from tests.own_labels import BORED, EXCITED, make_own_prediction
 from tests.sounds import SAMPLE_RATE_HZ, voice
 
 
@@ -160,3 +161,18 @@ def test_nothing_is_drawn_behind_a_figure_and_nothing_points_elsewhere(surface):
         assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
         assert "http" not in json.dumps(json.loads(plotly.io.to_json(figure))["layout"])
     assert charts.CONFIG["showLink"] is False
+
+
+def test_labels_of_ones_own_have_rows_bars_and_colours_of_their_own():
+    prediction = make_own_prediction(make_recording())
+    order = [Emotion.ANGRY, BORED, EXCITED]
+    figure = charts.sound(seen(8.0), prediction, LIGHT)
+    assert figure.layout.yaxis3.ticktext == tuple(label.value for label in reversed(order))
+    bars = charts.probabilities(prediction, LIGHT).data[0]
+    assert bars.y == ("✕ angry", "○ excited", "○ bored")
+    assert len(set(bars.marker.color)) == 3
+    counts = charts.by_emotion({Emotion.ANGRY: 1, BORED: 2}, (BORED,), LIGHT).data[0]
+    assert (counts.customdata, counts.x) == (("bored", "angry"), (2, 1))
+    moments = [EmotionOverTime(started_at=datetime(2026, 3, 1, tzinfo=UTC), emotion=BORED, n_predictions=3)]
+    drawn = charts.over_time(moments, None, timedelta(days=1), UTC, LIGHT)
+    assert [bar.name for bar in drawn.data] == [*Emotion, "bored"]

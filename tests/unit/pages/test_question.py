@@ -15,7 +15,7 @@ def test_an_address_asks_for_answer_contrast_stretch_and_a_second():
 
 
 def test_nonsense_asks_nothing():
-    parameters = {"prediction": ["x"], "against": ["furious"], "from_s": ["-1"], "beside": ["../.."]}
+    parameters = {"prediction": ["x"], "against": [" "], "from_s": ["-1"], "beside": ["../.."]}
     assert question_of(parameters) == Question()
     assert question_of({"from_s": ["nan"]}) == question_of({"from_s": ["1e9"]}) == Question()
 
