@@ -140,9 +140,12 @@ SECURITY_SCHEMES = {
 
 
 def _say_who_may(document: dict[str, Any]) -> None:
-    """Tell of every operation, from the one table, what it asks for."""
+    """Tell of every operation, from the one table, what it asks for; and of those with a body, that it has bounds."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if "requestBody" in operation:
+                for status, answer in refusals(408, 413).items():
+                    operation["responses"].setdefault(str(status), answer)
             rule = rule_of(method.upper(), path)
             if rule.is_public:
                 operation["security"] = []

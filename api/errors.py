@@ -74,6 +74,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.InvalidSettingError, 500, "A setting is out of place"),
         _of(errors.RequestError, 400, "The request is impossible"),
         _of(errors.InvalidParameterError, 422, "A parameter is out of place"),
+        _of(errors.BodyTooLargeError, 413, "The body is too long"),
         _of(errors.TooFewRecordingsError, 422, "Too few recordings to compare with"),
         _of(errors.AddressRefusedError, 422, "An address that is not connected to"),
         _of(errors.ReportTooLargeError, 422, "The report is too large"),
@@ -173,7 +174,7 @@ def error_response(request: Request, error: errors.TelepathyError) -> Response:
         log.error("request failed", code=kind.code, detail=str(error), exc_info=error)
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="telepathy"'
-    if isinstance(error, errors.ShuttingDownError | errors.UploadTooLargeError):
+    if isinstance(error, errors.ShuttingDownError | errors.UploadTooLargeError | errors.BodyTooLargeError):
         headers["Connection"] = "close"  # the rest of a body that nobody wants would have to be read otherwise
     return problem_response(request, problem(kind, str(error), instance=request.scope["path"]), headers)
 

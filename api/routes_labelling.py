@@ -18,10 +18,11 @@ from api.schemas_labelling import (
     QueueShape,
     RatingRequest,
 )
+from api.uploads import BoundedRoute
 from core.labelling.agreement import agreement_of
 from core.labelling.consensus import Method
 
-router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"])
+router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"], route_class=BoundedRoute)
 MAX_TASKS = 50
 
 

@@ -132,7 +132,7 @@ _REFUSALS = {
     404: "There is no such thing.",
     408: "The upload stalled.",
     409: "Not in this state, or the request with this Idempotency-Key is still being answered.",
-    413: "The upload is too large.",
+    413: "The upload, or the body, is too large.",
     415: "The body is of another type than stated here, or the file no recording.",
     422: "A parameter is out of place, or the recording cannot be used; `code` tells which.",
     429: "Too many calls, or the month's allowance is used up; `Retry-After` says how long to wait.",

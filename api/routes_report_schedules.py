@@ -18,6 +18,7 @@ from api.idempotency import PARAMETER, answered_once
 from api.routes_predictions import Text, refusals
 from api.routes_reports import FilterShape, TimeZone
 from api.schemas import Shape
+from api.uploads import BoundedRoute
 from core.errors import InvalidParameterError
 from core.report_jobs import begin_report_now
 from core.reports.report import MAX_TITLE, ReportFormat
@@ -26,7 +27,7 @@ from core.reports.timing import daily, monthly, timing_words, weekly
 from core.store.report_schedules import MAX_RUNS, ReportRun, ReportRunState, ReportSchedule
 from core.workbench import Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["reports"])
+router = APIRouter(prefix="/api/v1", tags=["reports"], route_class=BoundedRoute)
 
 
 class Every(enum.StrEnum):

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Message, Receive
 
-from core.errors import InvalidParameterError, TelepathyError, UploadTooLargeError
+from core.errors import BodyTooLargeError, InvalidParameterError, TelepathyError, UploadTooLargeError
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
@@ -34,7 +36,9 @@ MAX_FILES_PARSED = 1000
 
 
 MAX_JSON_BYTES = 64 * 1024
-"""Of a body that holds no recording."""
+"""Of a body that holds no recording and is read by hand."""
+MAX_SCHEMA_BYTES = 1_000_000
+"""Of a JSON body that FastAPI reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,8 @@ async def received_json(request: Request, model: type[Parameters], *, stall_s: f
 
     Raises
     ------
-    InvalidParameterError
-        It is larger than any such object; what is beyond is not read.
+    BodyTooLargeError
+        It is longer than any such object; what is beyond is not read.
     RequestValidationError
         It is not what `model` describes.
     HTTPException
@@ -172,15 +176,39 @@ async def received_json(request: Request, model: type[Parameters], *, stall_s: f
         raise RequestValidationError(error.errors()) from error
 
 
-async def received_body(request: Request, *, stall_s: float) -> bytes:
-    """The body of `request`, which holds no recording."""
-    body = _CountedBody(
-        request.receive,
-        max_bytes=MAX_JSON_BYTES,
-        too_large=InvalidParameterError("body", "longer", f"at most {MAX_JSON_BYTES:,} bytes long"),
-        stall_s=stall_s,
-    )
+async def received_body(request: Request, *, stall_s: float, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+    """The body of `request`, which holds no recording. Raises BodyTooLargeError; HTTPException when it stalls (408)."""
+    too_large = BodyTooLargeError(max_bytes)
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise too_large
+    body = _CountedBody(request.receive, max_bytes=max_bytes, too_large=too_large, stall_s=stall_s)
     return await Request(request.scope, body).body()
+
+
+class BoundedRoute(APIRoute):
+    """A route whose JSON body FastAPI reads by its schema: FastAPI alone reads whatever comes, whole and for ever."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        if self.body_field is None:
+            return answer
+
+        async def answer_bounded(request: Request) -> Response:
+            stall_s = request.app.state.get_workbench().settings.upload_stall_s
+            body = await received_body(request, stall_s=stall_s, max_bytes=MAX_SCHEMA_BYTES)
+            return await answer(Request(request.scope, _of_bytes(body)))
+
+        return answer_bounded
+
+
+def _of_bytes(body: bytes) -> Receive:
+    """The ASGI `receive` of a request whose body has been read."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
 def json_schema(model: type[BaseModel], *, is_required: bool = True) -> dict[str, Any]:

@@ -37,6 +37,7 @@ TelepathyError
     InvalidSettingError            a setting's value is out of place
   RequestError                   the caller asked for something impossible
     InvalidParameterError          a parameter's value is out of place
+    BodyTooLargeError              a body without a recording is longer than any such
     TooFewRecordingsError          not enough recordings to say what is usual
     AddressRefusedError            the process does not connect to this address
     ReportTooLargeError            a report would list more predictions than the limit
@@ -489,6 +490,19 @@ class InvalidParameterError(RequestError):
     def __init__(self, name: str, found: str, expected: str) -> None:
         super().__init__(f"The parameter {name!r} is {found}; it must be {expected}.")
         self.name = name
+
+
+class BodyTooLargeError(RequestError):
+    """A body without a recording is longer than any such."""
+
+    code = "body_too_large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"The body is longer than the {max_bytes:,} bytes that are read here. "
+            "Leave out what is not asked for, or send several requests."
+        )
+        self.max_bytes = max_bytes
 
 
 class TooFewRecordingsError(RequestError):

@@ -114,7 +114,7 @@ def test_body_that_is_no_json_is_refused(stranger, content, content_type, status
 def test_body_without_end_is_refused(stranger):
     body = json.dumps({"email": "x" * 100_000}).encode()
     answer = stranger.post("/api/v1/auth/token", content=body, headers={"content-type": "application/json"})
-    assert "65,536 bytes" in refused(answer, 422, "invalid_parameter")["detail"]
+    assert "65,536 bytes" in refused(answer, 413, "body_too_large")["detail"]
 
 
 def test_refresh_token_gets_the_next_pair(stranger, user):

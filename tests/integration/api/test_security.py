@@ -19,10 +19,12 @@ import httpx2
 import numpy as np
 import pytest
 import soundfile
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.testclient import TestClient
 
 from api.application import create_api, is_of_the_api
 from api.gate import Gate
+from api.uploads import BoundedRoute
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.roles import ROLE_SCOPES, ROUTES, WEBSOCKET
 from core.accounts import write_account_export
@@ -277,6 +279,38 @@ class Endless:
         for _ in range(10_000):
             self.n_bytes += 64 * 1024
             yield b"a" * 64 * 1024
+
+
+def routes_with_a_schema() -> dict[tuple[str, str], APIRoute]:
+    """By method and path, those whose JSON body FastAPI reads."""
+    contexts = iter_route_contexts(create_api(lambda: FakeWorkbench(Settings())).routes)
+    bodies = [each for each in contexts if getattr(each, "body_field", None) is not None]
+    return {(method, each.path): each.original_route for each in bodies for method in each.methods}
+
+
+def test_every_body_that_a_schema_describes_is_bounded():
+    routes = routes_with_a_schema()
+    assert ("POST", "/api/v1/reports") in routes
+    assert [key for key, route in routes.items() if not isinstance(route, BoundedRoute)] == []
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+@pytest.mark.parametrize(("method", "path"), routes_with_a_schema())
+def test_json_beyond_a_megabyte_is_refused_and_not_read(method, path, says_so):
+    workbench = FakeWorkbench(Settings())
+    body = Endless()
+    headers = HERE | ANY_KEY | {"content-type": "application/json"} | ({"content-length": "1000001"} if says_so else {})
+    address = re.sub(r"\{\w+\}", SOME_ID, path)
+
+    async def send() -> httpx2.Response:
+        transport = httpx2.ASGITransport(create_api(lambda: workbench))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver", headers=headers) as client:
+            return await client.request(method, address, content=body)
+
+    answer = asyncio.run(send())
+    assert "1,000,000 bytes" in refused(answer, 413, "body_too_large")["detail"]
+    assert answer.headers["connection"] == "close"
+    assert body.n_bytes < (1 if says_so else 1_200_000)
 
 
 @pytest.mark.parametrize(
