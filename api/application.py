@@ -144,7 +144,7 @@ def _say_who_may(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if "requestBody" in operation:
-                for status, answer in refusals(408, 413).items():
+                for status, answer in refusals(400, 408, 413).items():
                     operation["responses"].setdefault(str(status), answer)
             rule = rule_of(method.upper(), path)
             if rule.is_public:

@@ -134,6 +134,7 @@ HTTP_KINDS: Mapping[int, ProblemKind] = {
 """What HTTP itself can refuse, before or beside Telepathy."""
 
 NOT_READY = ProblemKind(status=503, code="not_ready", title="Not ready to answer")
+NO_JSON = "The body is no JSON."
 INVALID_PARAMETER = KINDS[errors.InvalidParameterError]
 
 
@@ -200,6 +201,8 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 async def answer_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if any(entry["type"] == "json_invalid" for entry in error.errors()):
+        return problem_response(request, problem(HTTP_KINDS[400], NO_JSON, instance=request.scope["path"]))
     found = [_invalid_parameter(entry["loc"], entry["msg"], entry["type"], entry["input"]) for entry in error.errors()]
     body = problem(INVALID_PARAMETER, str(found[0]), instance=request.scope["path"])
     parameters = [ParameterProblem(parameter=each.name, detail=str(each)) for each in found]

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from api.errors import NO_JSON
 from core.errors import BodyTooLargeError, InvalidParameterError, TelepathyError, UploadTooLargeError
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
@@ -169,7 +170,7 @@ async def received_json(request: Request, model: type[Parameters], *, stall_s: f
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "The body is no JSON.") from error
+        raise HTTPException(400, NO_JSON) from error
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -313,6 +313,12 @@ def test_json_beyond_a_megabyte_is_refused_and_not_read(method, path, says_so):
     assert body.n_bytes < (1 if says_so else 1_200_000)
 
 
+def test_json_that_is_none_is_refused_in_the_same_words_by_every_route(client):
+    for path in ("/api/v1/reports", "/api/v1/auth/token"):
+        answer = client.post(path, content=b'{"title": ', headers={"content-type": "application/json"})
+        assert refused(answer, 400, "bad_request")["detail"] == "The body is no JSON."
+
+
 @pytest.mark.parametrize(
     ("path", "content_type"),
     [
