@@ -6,6 +6,7 @@ WebSockets included, so that none is open by forgetting.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ from core.workbench import Workbench
 
 KEY_HEADER = "x-api-key"
 KEY_PREFIX = "tel_live_"
+RECHECK_EVERY_S = 1.0
+"""How long a revocation may go unnoticed by a request that is being read or answered."""
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -104,6 +107,33 @@ async def reader_of(asking: Asking) -> Reader:
 
 ReaderOf = Annotated[Reader, Depends(reader_of)]
 """Whose eyes the store is asked with."""
+
+
+class CallerWatch:
+    """Sees, while a request is read or answered, that whoever asked still may: what takes long outlives revocation."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+        self._due_s = asyncio.get_running_loop().time() + RECHECK_EVERY_S
+
+    async def check(self) -> None:
+        """Ask the store again, unless that was less than `RECHECK_EVERY_S` ago.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key or session was revoked or has expired, or the account was disabled or deleted.
+        ForbiddenError
+            The role or the key may not do this any more.
+        """
+        now_s = asyncio.get_running_loop().time()
+        caller: Caller | None = self._connection.scope.get("state", {}).get("caller")
+        if caller is None or now_s < self._due_s:
+            return
+        self._due_s = now_s + RECHECK_EVERY_S
+        again = await run_in_threadpool(access_of(self._connection).caller_again, caller)
+        method = self._connection.scope.get("method", WEBSOCKET)
+        require_route(again, method, self._connection.scope["route"].path)
 
 
 async def find_caller(connection: HTTPConnection) -> Caller | None:

@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Asking, OpenWorkbench, ReaderOf
+from api.access import Asking, CallerWatch, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
 from api.idempotency import PARAMETER, answered_once, asked_of
 from api.labels import AskedLabel
@@ -34,7 +34,7 @@ from api.schemas import (
 from api.uploads import form_schema, merged, name_of, received_file, received_form
 from api.usage import usage_of
 from core.domain import Caller, Source
-from core.errors import BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
+from core.errors import AccessError, BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
 from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
 from core.workbench import Analysis, Workbench
 
@@ -242,9 +242,17 @@ async def _answer_all(
     problems: list[BatchProblem] = []
     busy: list[BusyError] = []
     waiting = iter(enumerate(files))
+    watch = CallerWatch(request)
+    revoked: list[AccessError] = []
 
     async def work_through(parts: Parts) -> None:
         for position, file in waiting:
+            try:
+                await watch.check()
+            except AccessError as error:
+                revoked.append(error)
+            if revoked:
+                return
             name = name_of(file)
             try:
                 data = await file.read()
@@ -267,6 +275,8 @@ async def _answer_all(
         async with asyncio.TaskGroup() as group:
             for _ in range(workbench.settings.inference_workers):
                 group.create_task(work_through(parts))
+        if revoked:
+            raise revoked[0]
         if busy and len(busy) == len(files):
             raise busy[0]
     return BatchShape(

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from api.access import CallerWatch
 from api.errors import NO_JSON
 from core.errors import BodyTooLargeError, InvalidParameterError, TelepathyError, UploadTooLargeError
 
@@ -51,11 +52,12 @@ class Form:
 
 
 class _CountedBody:
-    """The ASGI `receive` of a request, which stops at `max_bytes`, at `stall_s` without a byte, and when bytes only
-    trickle."""
+    """The ASGI `receive` of a request, which stops at `max_bytes`, after `stall_s` without a byte, when bytes only
+    trickle, and once its sender is revoked."""
 
-    def __init__(self, receive: Receive, *, max_bytes: int, too_large: TelepathyError, stall_s: float) -> None:
-        self._receive = receive
+    def __init__(self, request: Request, *, max_bytes: int, too_large: TelepathyError, stall_s: float) -> None:
+        self._receive = request.receive
+        self._watch = CallerWatch(request)
         self._max_bytes = max_bytes
         self._too_large = too_large
         self._stall_s = stall_s
@@ -78,6 +80,7 @@ class _CountedBody:
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._max_bytes:
             raise self._too_large
+        await self._watch.check()
         return message
 
 
@@ -107,6 +110,8 @@ async def received_form(
 
     Raises
     ------
+    AccessError
+        Whoever sends it was revoked meanwhile.
     UploadTooLargeError
         The body says that it is larger, or turns out to be; what is beyond the limit is not read.
     InvalidParameterError
@@ -124,7 +129,7 @@ async def received_form(
     if announced.isdigit() and int(announced) > max_bytes:
         raise UploadTooLargeError(int(announced), max_mb, what)
     body = _CountedBody(
-        request.receive,
+        request,
         max_bytes=max_bytes,
         too_large=UploadTooLargeError(max_bytes + 1, max_mb, what),
         stall_s=stall_s,
@@ -183,7 +188,7 @@ async def received_body(request: Request, *, stall_s: float, max_bytes: int = MA
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise too_large
-    body = _CountedBody(request.receive, max_bytes=max_bytes, too_large=too_large, stall_s=stall_s)
+    body = _CountedBody(request, max_bytes=max_bytes, too_large=too_large, stall_s=stall_s)
     return await Request(request.scope, body).body()
 
 

@@ -23,6 +23,7 @@ from uuid import UUID
 import structlog
 
 from core.access.limits import Call as LimitedCall
+from core.access.roles import require_route
 from core.batch_sources import BatchSources
 from core.domain import (
     PROCESS,
@@ -82,6 +83,8 @@ log = structlog.get_logger(__name__)
 KIND = "batch"
 NICENESS = 10
 """Of the threads that score: beside one that somebody waits for, they get a tenth of a core (Linux)."""
+ROUTE = ("POST", "/api/v1/batches")
+"""Whoever may not call it may have no batch scored, by whatever door it came."""
 MAX_MODELS = 2
 """Opened for batches, beside those that answer at once: an interpreter serves one caller at a time."""
 MAX_NAME_CHARACTERS = 200
@@ -391,6 +394,7 @@ class Batches:
         """Score some items, in a thread of ours; how many are done."""
         if is_stopping():
             return 0
+        self._require_still_allowed(batch)
         self._require_quota(batch)
         with self._workbench.counted():
             try:
@@ -534,6 +538,24 @@ class Batches:
 
     def _sound(self, batch: Batch, item: BatchItem) -> bytes:
         return self.sources.read(item.location) if item.location else self._waiting(batch.id).read(item.sha256)
+
+    def _require_still_allowed(self, batch: Batch) -> None:
+        """See that whoever sent it may still have it scored: the job fails otherwise, and goes on if somebody retries
+        it once they may again.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key was revoked, or the account was disabled or deleted.
+        ForbiddenError
+            Role or key do not allow it any more.
+        UnknownProjectError
+            They are not in the project any more.
+        """
+        sender = self._workbench.access.caller_on_behalf_of(batch.owner_id, key_id=batch.key_id)
+        require_route(sender, *ROUTE)
+        if batch.project_id is not None:
+            self._workbench.projects.find(batch.project_id, sender.reader)
 
     def _require_quota(self, batch: Batch) -> None:
         """Raise QuotaExceededError: the job fails then, and goes on once somebody retries it."""

@@ -74,6 +74,9 @@ class FakeAccess:
     def caller_of_page(self, access_token: str | None, refresh_token: str | None) -> Caller | None:
         return None
 
+    def caller_again(self, caller: Caller) -> Caller:
+        return caller
+
     def is_set_up(self) -> bool:
         return True
 

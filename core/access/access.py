@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from core.access import passwords, tokens
 from core.access.accounts import Accounts
 from core.access.ground import require_admin
 from core.access.keys import Keys, is_valid_key
 from core.access.one_time_links import FIRST_ADMIN
+from core.access.roles import ROLE_SCOPES
 from core.access.sessions import SignedIn
 from core.access.signing_keys import SigningKeys
 from core.config import Settings
@@ -55,6 +57,26 @@ class Access(Accounts, Keys):
         key, user = select_api_key(self.store, key_id=caller.key_id), select_user(self.store, user_id=caller.user.id)
         if key is None or user is None or not user.is_active or not is_valid_key(key, datetime.now(UTC)):
             raise InvalidCredentialsError("The API key was revoked or has expired, or its account was disabled.")
+        return self._caller_with_key(user, key)
+
+    def caller_on_behalf_of(self, user_id: UUID, *, key_id: UUID | None) -> Caller:
+        """Who sent work that goes on without them, as they are now, with no more than their key may.
+
+        A key that has expired since, as one does some time after its rotation, was right when it sent the work.
+
+        Raises
+        ------
+        InvalidCredentialsError
+            The key was revoked, or the account was disabled or deleted.
+        """
+        user = select_user(self.store, user_id=user_id)
+        if user is None or not user.is_active:
+            raise InvalidCredentialsError("The account was disabled or deleted.")
+        if key_id is None:
+            return self._caller(user, scopes=ROLE_SCOPES[user.role], plan=user.plan)
+        key = select_api_key(self.store, key_id=key_id)
+        if key is None or key.revoked_at is not None:
+            raise InvalidCredentialsError("The API key that it was sent with was revoked.")
         return self._caller_with_key(user, key)
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ def test_forms_of_other_sites_are_refused(browser, user):
 
 def test_form_must_be_a_form_and_short(browser):
     assert browser.post("/sign-in", json={"email": "a"}, headers=HERE).status_code == 415
-    refused(browser.post("/sign-in", data={"email": "x" * 100_000}, headers=HERE), 422, "invalid_parameter")
+    refused(browser.post("/sign-in", data={"email": "x" * 100_000}, headers=HERE), 413, "body_too_large")
     assert browser.post("/sign-in", content=b"\xff=%ff", headers=HERE | FORM_TYPE).status_code == 400
 
 
