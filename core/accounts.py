@@ -114,7 +114,13 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     for project in select_projects(access.store, user_id=user_id):
         if project.owner_id == user_id:
             for recording in _recordings_in(workbench, PROCESS, project.id):
-                update_recording_project(workbench.store, recording_id=recording.id, project_id=None, reader=PROCESS)
+                update_recording_project(
+                    workbench.store,
+                    recording_id=recording.id,
+                    project_id=None,
+                    reader=PROCESS,
+                    kept_for=workbench.kept_for,
+                )
             delete_project(access.store, project_id=project.id)
     update_notes_of(workbench.store, user_id=user_id)
     with access.store.exclusive("deleting an account"):

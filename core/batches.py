@@ -456,7 +456,11 @@ class Batches:
                 if batch.project_id is not None:
                     owner = Reader(user_id=batch.owner_id)
                     update_recording_project(
-                        self._store, recording_id=recording_id, project_id=batch.project_id, reader=owner
+                        self._store,
+                        recording_id=recording_id,
+                        project_id=batch.project_id,
+                        reader=owner,
+                        kept_for=self._workbench.kept_for,
                     )
                 outcomes.append(_outcome(item, recording_id, prediction_id, answer_print, is_repeat=True))
             else:
@@ -504,6 +508,7 @@ class Batches:
                 )
                 for item, data, _, heard in answered
             ],
+            kept_for=self._workbench.kept_for,
         )
         for (_, data, _, _), recording in zip(answered, recordings, strict=True):
             if not files.exists(recording.sha256):

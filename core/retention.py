@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
-from core.domain import NOBODY, PROCESS
+from core.domain import NOBODY, PROCESS, Recording
 from core.errors import UnknownRecordingError
 from core.store.idempotency import LIFETIME, delete_idempotency_keys
-from core.store.recordings import select_known_hashes, select_recordings
+from core.store.recordings import select_known_hashes, select_recordings, select_recordings_past_term
 from core.store.usage_days import sum_up_days
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ _AT_ONCE = 500
 def delete_expired(workbench: Workbench, now: datetime, *, is_stopping: Callable[[], bool] = lambda: False) -> int:
     """Delete every recording first sent longer ago than it is to be kept; returns how many. Noted in the audit log.
 
-    Asks `is_stopping` before each; the rest waits for another time then.
+    It is kept for the shortest period of all places it has been in. Asks `is_stopping` before each; the rest waits for
+    another time then.
 
     Raises
     ------
@@ -49,29 +51,34 @@ def delete_expired(workbench: Workbench, now: datetime, *, is_stopping: Callable
     ]
     if workbench.settings.retention_days:
         periods.append((None, workbench.settings.retention_days, "outside projects"))
-    return sum(
-        _delete_older(workbench, project_id, days, subject, now, is_stopping) for project_id, days, subject in periods
-    )
+    n_deleted = 0
+    for project_id, days, subject in periods:
+        older = partial(
+            select_recordings,
+            workbench.store,
+            reader=PROCESS,
+            project_id=project_id,
+            created_before=now - timedelta(days=days),
+            limit=_AT_ONCE,
+        )
+        n_deleted += _delete_all(workbench, older, is_stopping, subject=subject, days=days)
+    past = partial(select_recordings_past_term, workbench.store, reader=PROCESS, at=now, limit=_AT_ONCE)
+    return n_deleted + _delete_all(workbench, past, is_stopping, subject="where they were before")
 
 
-def _delete_older(
+def _delete_all(
     workbench: Workbench,
-    project_id: UUID | None,
-    days: int,
-    subject: str,
-    now: datetime,
+    select_expired: Callable[[], list[Recording]],
     is_stopping: Callable[[], bool],
+    *,
+    subject: str,
+    **details: object,
 ) -> int:
+    """Delete what is selected until nothing is, and note how many under `subject`."""
     n_deleted = 0
     try:
         while True:
-            expired = select_recordings(
-                workbench.store,
-                reader=PROCESS,
-                project_id=project_id,
-                created_before=now - timedelta(days=days),
-                limit=_AT_ONCE,
-            )
+            expired = select_expired()
             for recording in expired:
                 if is_stopping():
                     return n_deleted
@@ -84,7 +91,7 @@ def _delete_older(
                 return n_deleted
     finally:
         if n_deleted:
-            workbench.access.audit("recordings.expire", subject, None, recordings=n_deleted, days=days)
+            workbench.access.audit("recordings.expire", subject, None, recordings=n_deleted, **details)
 
 
 def delete_stray_sounds(workbench: Workbench, now: datetime, *, is_stopping: Callable[[], bool] = lambda: False) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -56,6 +56,7 @@ from core.errors import (
     ShuttingDownError,
     StoreError,
     TelepathyError,
+    UnknownProjectError,
     UnknownRecordingError,
     UnknownUserError,
 )
@@ -413,6 +414,16 @@ class Workbench:
         with self.counted():
             return explain_voice(self, data, attribution, model=model, reference=reference)
 
+    def kept_for(self, project_id: UUID | None) -> timedelta | None:
+        """How long recordings are kept in a project, or for None outside projects; None is until they are deleted."""
+        days: int | None = self.settings.retention_days
+        if project_id is not None:
+            try:
+                days = self.projects.find(project_id, PROCESS).retention_days
+            except UnknownProjectError:
+                days = None
+        return timedelta(days=days) if days else None
+
     def delete_recording(self, recording_id: UUID, *, reader: Reader) -> Recording:
         """Delete a recording with all predictions about it, and its sound unless somebody else sent the same.
 
@@ -488,6 +499,7 @@ class Workbench:
                 source=source,
                 created_at=datetime.now(UTC),
             ),
+            kept_for=self.kept_for,
         )
         if not self.recording_files.exists(kept.sha256):
             self.recording_files.write(data)  # deleted by the last who had it, between the lines above

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import Table, and_, delete, select
+from sqlalchemy import Connection, Table, and_, delete, select
 
 from core.domain import Reader
 from core.errors import StoreError
@@ -94,6 +95,17 @@ def delete_idempotency_key(store: Store, *, reader: Reader, key: str) -> None:
             connection.execute(delete(idempotency_keys).where(is_it(idempotency_keys)))  # type: ignore[arg-type]
 
     try_again(let_go)
+
+
+def delete_answers_about(connection: Connection, recording_id: UUID) -> None:
+    """Let go of every key whose kept answer tells of a recording, in the transaction that deletes that."""
+    answers = idempotency_answers.c
+    about_it = connection.execute(
+        select(answers.owner_id, answers.key).where(answers.body.contains(str(recording_id), autoescape=True))
+    ).all()
+    for row in about_it:
+        for table in (idempotency_answers, idempotency_keys):
+            connection.execute(delete(table).where(table.c.owner_id == row.owner_id, table.c.key == row.key))
 
 
 def delete_idempotency_keys(store: Store, *, reader: Reader, before: datetime) -> None:

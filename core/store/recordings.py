@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +15,15 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, selec
 
 from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
+from core.identifiers import new_id
 from core.store.engine import Store, try_again
+from core.store.idempotency import delete_answers_about
 from core.store.labelling import drop_labelling_of
 from core.store.schema import (
     prediction_details,
     prediction_own_labels,
     predictions,
+    recording_terms,
     recordings,
     shadow_answers,
     training_uses,
@@ -38,7 +41,18 @@ class Place:
     project_id: UUID | None
 
 
-def insert_recordings(store: Store, *, recordings: Sequence[Recording]) -> list[Recording]:
+KeptFor = Callable[[UUID | None], timedelta | None]
+"""For how long a place keeps recordings: a project, or for None the owner's own space; None is without end."""
+
+
+def kept_for_ever(_place: UUID | None) -> timedelta | None:
+    """Of stores without projects and periods."""
+    return None
+
+
+def insert_recordings(
+    store: Store, *, recordings: Sequence[Recording], kept_for: KeptFor = kept_for_ever
+) -> list[Recording]:
     """As `insert_recording` of each, in the same order; those that are new go in together."""
     if not recordings:
         return []
@@ -59,21 +73,22 @@ def insert_recordings(store: Store, *, recordings: Sequence[Recording]) -> list[
         return [
             new[key]
             if (key := (recording.owner_id, recording.sha256)) in new
-            else insert_recording(store, recording=recording)
+            else insert_recording(store, recording=recording, kept_for=kept_for)
             for recording in recordings
         ]
-    return [insert_recording(store, recording=recording) for recording in recordings]
+    return [insert_recording(store, recording=recording, kept_for=kept_for) for recording in recordings]
 
 
-def insert_recording(store: Store, *, recording: Recording) -> Recording:
+def insert_recording(store: Store, *, recording: Recording, kept_for: KeptFor = kept_for_ever) -> Recording:
     """Keep `recording` and return it; or return the one kept before, when its owner has sent this content already.
 
-    One kept before moves into the project of `recording`, where that has one. What no database can hold in a name (the
+    One kept before moves into the project of `recording`, where that has one, and is kept no longer than where it was,
+    which `kept_for` tells. What no database can hold in a name (the
     NUL character, lone surrogates) is left out of it or replaced.
     """
     kept = _select_by_content(store, recording)
     if kept is not None:
-        return _moved(store, kept, recording.project_id)
+        return _moved(store, kept, recording.project_id, kept_for)
     recording = _with_storable_name(recording)
 
     def keep() -> Recording:
@@ -84,7 +99,7 @@ def insert_recording(store: Store, *, recording: Recording) -> Recording:
             kept = _select_by_content(store, recording)
             if kept is None:
                 raise
-            return _moved(store, kept, recording.project_id)
+            return _moved(store, kept, recording.project_id, kept_for)
         return recording
 
     return try_again(keep)
@@ -114,24 +129,35 @@ def _row(recording: Recording) -> dict[str, object]:
     }
 
 
-def _moved(store: Store, kept: Recording, project_id: UUID | None) -> Recording:
+def _moved(store: Store, kept: Recording, project_id: UUID | None, kept_for: KeptFor) -> Recording:
     if project_id is None or project_id == kept.project_id:
         return kept
     owner = Reader(user_id=kept.owner_id, sees_everything=kept.owner_id == NOBODY)
-    update_recording_project(store, recording_id=kept.id, project_id=project_id, reader=owner)
+    update_recording_project(store, recording_id=kept.id, project_id=project_id, reader=owner, kept_for=kept_for)
     return dataclasses.replace(kept, project_id=project_id)
 
 
-def update_recording_project(store: Store, *, recording_id: UUID, project_id: UUID | None, reader: Reader) -> bool:
+def update_recording_project(
+    store: Store, *, recording_id: UUID, project_id: UUID | None, reader: Reader, kept_for: KeptFor
+) -> bool:
     """Put a recording, and all predictions about it, into a project or back to its owner alone.
 
+    It stays kept no longer than where it was, which `kept_for` tells: whoever was recorded there was told so.
     Returns whether there is such a recording and `reader` may.
     """
     recording = update(recordings).where(recordings.c.id == recording_id, owned(reader, recordings))
     its_predictions = update(predictions).where(predictions.c.recording_id == recording_id, owned(reader, predictions))
 
+    columns = recordings.c
+    place = select(columns.project_id, columns.created_at).where(columns.id == recording_id, owned(reader, recordings))
+
     def move() -> bool:
         with store.transaction("moving a recording") as connection:
+            left = connection.execute(place).one_or_none()
+            period = None if left is None or left.project_id == project_id else kept_for(left.project_id)
+            if left is not None and period is not None:
+                term = {"id": new_id(), "recording_id": recording_id, "ends_at": left.created_at + period}
+                connection.execute(recording_terms.insert(), term)
             is_there = connection.execute(recording.values(project_id=project_id)).rowcount > 0
             connection.execute(its_predictions.values(project_id=project_id))
             return is_there
@@ -181,6 +207,8 @@ def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
 
 def _delete_row(connection: Connection, recording_id: UUID) -> None:
     drop_labelling_of(connection, recording_id)
+    connection.execute(delete(recording_terms).where(recording_terms.c.recording_id == recording_id))
+    delete_answers_about(connection, recording_id)
     uses = update(training_uses).where(training_uses.c.recording_id == recording_id)
     connection.execute(uses.values(recording_deleted_at=datetime.now(UTC)))
     connection.execute(delete(recordings).where(recordings.c.id == recording_id))
@@ -221,6 +249,14 @@ def select_recordings(
     statement = select(recordings).where(*conditions).order_by(columns.id).limit(limit)
     with store.transaction("reading recordings") as connection:
         return [_recording(row) for row in connection.execute(statement)]
+
+
+def select_recordings_past_term(store: Store, *, reader: Reader, at: datetime, limit: int = 1000) -> list[Recording]:
+    """Up to `limit` recordings that have left a place where they would not be kept any more at this time."""
+    over = select(recording_terms.c.recording_id).where(recording_terms.c.ends_at < at)
+    statement = select(recordings).where(recordings.c.id.in_(over), visible(reader, recordings))
+    with store.transaction("reading recordings") as connection:
+        return [_recording(row) for row in connection.execute(statement.order_by(recordings.c.id).limit(limit))]
 
 
 def places_of(

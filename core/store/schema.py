@@ -292,6 +292,15 @@ training_uses = Table(
 )
 """Which recordings a model version learned from. The row outlives the recording, without its sound or its name."""
 
+recording_terms = Table(
+    "recording_terms",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("recording_id", Uuid, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+)
+"""When the period of a place is over that a recording has left: it is kept no longer than the shortest it was in."""
+
 report_schedules = Table(
     "report_schedules",
     metadata,

@@ -14,6 +14,7 @@ import pytest
 from core import accounts
 from core.access.roles import ROLE_SCOPES
 from core.accounts import delete_account, write_account_export
+from core.batches import Submitted
 from core.config import Settings
 from core.domain import NOBODY, PROCESS, Caller, JobState, Purpose, Reader, Role, Source
 from core.errors import (
@@ -29,9 +30,15 @@ from core.errors import (
 from core.identifiers import new_id
 from core.retention import delete_expired, delete_stray_sounds
 from core.store.audit import select_audit_entries, verify_audit_log
+from core.store.idempotency import (
+    KeptAnswer,
+    insert_idempotency_answer,
+    insert_idempotency_key,
+    select_known_request,
+)
 from core.store.predictions import count_predictions
 from core.store.projects import delete_project
-from core.store.recordings import count_recordings, insert_recording, select_recording
+from core.store.recordings import count_recordings, insert_recording, select_recording, select_recordings_by_id
 from core.usage import Call, noting
 from core.workbench import open_workbench
 from tests.bundles import TINY
@@ -171,6 +178,88 @@ def test_period_counts_from_when_a_recording_was_first_sent_even_if_it_is_sent_a
     assert (kept.id, kept.project_id, kept.created_at) == (old.id, project.id, old.created_at)
     assert delete_expired(workbench, first_sent + timedelta(days=6, hours=23)) == 0
     assert delete_expired(workbench, first_sent + timedelta(days=7, hours=1)) == 1
+
+
+def test_recording_is_kept_for_the_shortest_period_of_all_places_it_was_in(workbench, caller):
+    """Whoever spoke was told the shorter one."""
+    owner = caller()
+    workbench.settings = replace(workbench.settings, retention_days=30)
+    short = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=7)
+    long = workbench.projects.create("Long", Purpose.RESEARCH, by=owner, retention_days=365)
+    ever = workbench.projects.create("Ever", Purpose.RESEARCH, by=owner)
+    sent = datetime.now(UTC)
+    ways = {7: (short, long), 8: (long, short, ever), 30: (None, long), 31: (None, ever), 365: (long, ever)}
+    recordings = {}
+    for seed, (days, way) in enumerate(ways.items()):
+        first = make_recording(f"sound {seed}", owner_id=owner.user.id, created_at=sent)
+        for number, project in enumerate(way):
+            place = None if project is None else project.id
+            again = replace(first, id=new_id() if number else first.id, project_id=place)
+            kept = insert_recording(workbench.store, recording=again, kept_for=workbench.kept_for)
+            assert (kept.id, kept.project_id) == (first.id, place)
+        recordings[first.id] = min(days, 7 if short in way else 365, 30 if None in way else 365)
+    assert sorted(recordings.values()) == [7, 7, 30, 30, 365]
+
+    def left() -> list[int]:
+        found = select_recordings_by_id(workbench.store, recording_ids=list(recordings), reader=PROCESS)
+        return sorted(recordings[recording_id] for recording_id in found)
+
+    assert delete_expired(workbench, sent + timedelta(days=6, hours=23)) == 0
+    assert delete_expired(workbench, sent + timedelta(days=7, minutes=1)) == 2
+    assert left() == [30, 30, 365]
+    assert delete_expired(workbench, sent + timedelta(days=29, hours=23)) == 0
+    assert delete_expired(workbench, sent + timedelta(days=30, minutes=1)) == 2
+    assert left() == [365]
+    assert delete_expired(workbench, sent + timedelta(days=364, hours=23)) == 0
+    assert delete_expired(workbench, sent + timedelta(days=365, minutes=1)) == 1
+
+
+def test_analysis_and_batch_know_how_long_a_recording_is_kept_where_it_was(workbench, caller):
+    owner = caller()
+    short = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=7)
+    long = workbench.projects.create("Long", Purpose.RESEARCH, by=owner, retention_days=365)
+    for project in (short, long):
+        workbench.projects.agree(owner.user.id, project.id)
+        workbench.analyse(WAV, name="a.wav", source=Source.API, owner=owner.user.id, project_id=project.id)
+    workbench.jobs.start(polling_interval_s=0.02)
+    others = (voice_wav(seconds=1.0, pitch_hz=170), voice_wav(seconds=1.0, pitch_hz=180))
+    for project, sounds, n_passes in ((short, others[:1], 5), (long, others, 5), (long, others[:1], 6)):
+        call = Call(route="/api/v1/batches", method="POST", caller=owner, request_id="r", address="")
+        submitted = [Submitted(name="b.wav", data=sound) for sound in sounds]
+        made = workbench.batches.create(
+            submitted, caller=owner, call=call, source=Source.API, project_id=project.id, n_passes=n_passes
+        )
+        wait_until(lambda made=made: workbench.batches.status(made.batch.id, reader=PROCESS).state.has_ended)
+    assert count_recordings(workbench.store, reader=PROCESS) == 3
+    assert delete_expired(workbench, datetime.now(UTC) + timedelta(days=7, minutes=1)) == 2
+
+
+def test_recording_of_a_project_that_is_deleted_is_kept_no_longer_than_there(workbench, caller):
+    owner, member = caller(), caller()
+    project = workbench.projects.create("Short", Purpose.RESEARCH, by=owner, retention_days=7)
+    workbench.projects.add_member(project.id, member.user.email, by=owner)
+    workbench.analyse(WAV, name="a.wav", source=Source.API, owner=member.user.id, project_id=project.id)
+    delete_account(workbench, owner.user.id, by=None)
+    assert delete_expired(workbench, datetime.now(UTC) + timedelta(days=6)) == 0
+    assert delete_expired(workbench, datetime.now(UTC) + timedelta(days=8)) == 1
+
+
+def test_kept_answers_go_with_the_recording_they_tell_of(workbench, caller):
+    somebody, at = caller(), datetime.now(UTC)
+    gone, stays = (
+        workbench.analyse(sound, name="a.wav", source=Source.API, owner=somebody.user.id).recording
+        for sound in (WAV, voice_wav(seconds=1.0, pitch_hz=170))
+    )
+    for key, recording in (("gone", gone), ("stays", stays)):
+        insert_idempotency_key(workbench.store, reader=somebody.reader, key=key, fingerprint="f", at=at)
+        answer = KeptAnswer(status=200, location="", body=json.dumps({"recording_id": str(recording.id)}))
+        insert_idempotency_answer(workbench.store, reader=somebody.reader, key=key, answer=answer)
+    workbench.delete_recording(gone.id, reader=somebody.reader)
+    known = [
+        select_known_request(workbench.store, reader=somebody.reader, key=key, at=at) is not None
+        for key in ("gone", "stays")
+    ]
+    assert known == [False, True]
 
 
 def test_what_is_over_is_deleted_at_the_start_and_every_hour(workbench, caller):
