@@ -38,7 +38,7 @@ fix: $(READY)  ## Format and mend what the linter can
 	$(BIN)/ruff format .
 
 audit: $(READY)  ## Look up known vulnerabilities of everything that is pinned (asks PyPI)
-	$(BIN)/pip-audit --requirement requirements.txt --strict
+	$(BIN)/pip-audit --requirement requirements.txt --requirement constraints.txt --no-deps --disable-pip --strict
 
 model: $(READY)  ## Make the committed model from ../shared/corpora; goes on where it stopped
 	$(BIN)/python -m training train

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 from uuid import UUID
 
-from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Reader, Recording
+from core.domain import NOBODY, PROCESS, AuditEntry, Caller, Job, Reader, Recording
 from core.errors import UnknownRecordingError
+from core.jobs.jobs import MAX_JOBS
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
 from core.store.batches import select_batch_rows, select_batches
@@ -38,6 +39,7 @@ webhooks.json     your webhooks (never their secrets), and the newest 1,000 mess
 reports.json      your scheduled reports
 ratings.json      what you said of recordings as an annotator, and decided as a reviewer, in the order you did
 batches.json      the batches you sent, with the first 1,000 names in each and what came of them
+jobs.json         what was done for you in the background: batches, reports, retrainings, the newest 500
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
 recordings/       their sound, as you sent it, under the id of each
 """
@@ -69,6 +71,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         _write_list(archive, "recordings.json", _recordings_of(workbench, user_id))
         _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
         archive.writestr("batches.json", _json(_batches_of(workbench, user_id)))
+        archive.writestr("jobs.json", _json(_jobs_of(workbench, user_id)))
         archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         schedules = select_report_schedules(workbench.store, reader=Reader(user_id=user_id))
         archive.writestr("reports.json", _json(schedules))
@@ -106,6 +109,9 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     access.end_account(user_id, by=by)
     workbench.webhooks.delete_all(user_id)
     workbench.batches.forget_all(reader=Reader(user_id=user_id))
+    if workbench.jobs.is_running:
+        workbench.jobs.forget_all(user_id)
+    workbench.models.forget_person(access.user(user_id))
     n_recordings = 0
     while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
         n_recordings += n_deleted
@@ -149,6 +155,13 @@ def _webhooks_of(workbench: Workbench, user_id: UUID) -> list[dict[str, object]]
         }
         for endpoint in webhooks.endpoints(user_id)
     ]
+
+
+def _jobs_of(workbench: Workbench, user_id: UUID) -> list[Job]:
+    """Of a process that works on jobs: no other can read them."""
+    if not workbench.jobs.is_running:
+        return []
+    return workbench.jobs.list_jobs(reader=Reader(user_id=user_id), limit=MAX_JOBS)
 
 
 def _recordings_of(workbench: Workbench, user_id: UUID) -> Iterator[Recording]:

@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -45,6 +45,7 @@ from core.errors import (
     JobError,
     JobsNotRunningError,
     RequestError,
+    SourceError,
     StoreError,
     TelepathyError,
     UnknownBatchError,
@@ -85,6 +86,8 @@ NICENESS = 10
 """Of the threads that score: beside one that somebody waits for, they get a tenth of a core (Linux)."""
 ROUTE = ("POST", "/api/v1/batches")
 """Whoever may not call it may have no batch scored, by whatever door it came."""
+WAITS_FOR = timedelta(days=7)
+"""How long the sounds of a batch that failed wait for somebody to retry it."""
 MAX_MODELS = 2
 """Opened for batches, beside those that answer at once: an interpreter serves one caller at a time."""
 MAX_NAME_CHARACTERS = 200
@@ -264,6 +267,27 @@ class Batches:
                 self._workbench.jobs.job(batch.id, reader=PROCESS)
             except UnknownJobError:
                 self._enqueue(batch)
+
+    def give_up(self, now: datetime) -> int:
+        """End batches that failed `WAITS_FOR` ago and nobody retried, and delete their sounds that wait; how many.
+
+        What they lack has its problem from then on: it can be sent again.
+        """
+        given_up = 0
+        for batch in select_unfinished_batches(self._store, reader=PROCESS):
+            try:
+                job = self._workbench.jobs.job(batch.id, reader=PROCESS)
+            except UnknownJobError:
+                continue  # not begun yet: `adopt` is about to
+            if job.state is not JobState.FAILED or job.ended_at is None or job.ended_at > now - WAITS_FOR:
+                continue
+            items = select_waiting_items(self._store, batch_id=batch.id, reader=PROCESS)
+            gone = f"it was deleted {WAITS_FOR.days} days after its batch failed; send it again"
+            outcomes = [_problem(item, SourceError(item.name, gone)) for item in items]
+            insert_batch_outcomes(self._store, batch=batch, outcomes=outcomes)
+            self._waiting(batch.id).delete_all()
+            given_up += 1
+        return given_up
 
     def status(self, batch_id: UUID, *, reader: Reader) -> BatchStatus:
         """A batch and how far it is. Raises UnknownBatchError where there is none that `reader` may see."""

@@ -148,5 +148,6 @@ def delete_what_is_over(workbench: Workbench, due_at: str = "") -> None:
     if n_stray:
         log.warning("sounds without a recording were deleted", sounds=n_stray)
     delete_idempotency_keys(workbench.store, reader=PROCESS, before=now - LIFETIME)
+    workbench.batches.give_up(now)
     workbench.jobs.forget_ended(now)
     sum_up_days(workbench.store, now=now, is_stopping=is_stopping)

@@ -444,6 +444,7 @@ class Workbench:
         self.webhooks.forget_recording(recording.id, owner_id=recording.owner_id)
         sound = self._delete_sound(recording.sha256)
         delete_recording(self.store, recording_id=recording_id, reader=reader)
+        retraining.forget_recording(self.settings, recording_id)
         if count_recordings(self.store, reader=PROCESS, sha256=recording.sha256):
             if sound:  # somebody sent the same at this moment; they look too, after their row is there (`_keep`)
                 self.recording_files.write(sound)

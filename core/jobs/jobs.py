@@ -348,6 +348,23 @@ class Jobs:
             runtime.forget(now - KEPT_FOR, kinds=None)
             runtime.forget(now - HOUSEKEEPING_KEPT_FOR, kinds=kinds)
 
+    def forget_all(self, owner: UUID) -> int:
+        """Cancel and forget all jobs of `owner`; how many. One that still stops is forgotten with the old ones."""
+        runtime, n_forgotten = self._started(), 0
+        theirs = Reader(user_id=owner)
+        for job in self.list_jobs(reader=theirs, states=(JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)):
+            with contextlib.suppress(UnknownJobError, JobStateError):
+                self.cancel(job.id, reader=theirs)
+        with _speaking_plainly("forgetting jobs"):
+            while found := runtime.statuses(owner=str(owner), states=None, limit=MAX_JOBS):
+                with self._changing:
+                    ids = [each.workflow_id for each in found if each.workflow_id not in self._runs]
+                if not ids:
+                    break
+                runtime.delete(ids)
+                n_forgotten += len(ids)
+        return n_forgotten
+
     def waiting(self) -> tuple[int, float]:
         """How many jobs wait for their turn, and for how many seconds the oldest has. For monitoring."""
         runtime = self._started()

@@ -236,6 +236,11 @@ def forget(before: datetime, *, kinds: Collection[str] | None) -> None:
         _outside(DBOS.delete_workflows, ids)
 
 
+def delete(job_ids: list[str]) -> None:
+    """Forget jobs, whatever became of them."""
+    _outside(DBOS.delete_workflows, job_ids)
+
+
 def states_of(job_ids: list[str]) -> dict[str, str]:
     """The state of each, by id."""
     found = _outside(DBOS.list_workflows, workflow_ids=job_ids, load_input=False, load_output=False)

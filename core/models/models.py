@@ -13,7 +13,7 @@ import structlog
 
 from core.access.access import Access
 from core.config import Settings
-from core.domain import PROCESS, Caller, own_labels
+from core.domain import PROCESS, Caller, User, own_labels
 from core.errors import (
     GateNotPassedError,
     InvalidParameterError,
@@ -24,7 +24,7 @@ from core.errors import (
 )
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model
-from core.models.versions import ModelVersion, read_version, read_versions
+from core.models.versions import ModelVersion, read_version, read_versions, rename_author
 from core.store.engine import Store
 from core.store.models import (
     ModelEvent,
@@ -33,6 +33,7 @@ from core.store.models import (
     count_shadow_answers,
     insert_model_event,
     select_model_events,
+    update_model_events_of,
 )
 
 log = structlog.get_logger(__name__)
@@ -195,6 +196,13 @@ class Models:
         return count_shadow_answers(
             self._store, shadow_version=shadow_version, champion_version=champion, reader=PROCESS
         )
+
+    def forget_person(self, user: User) -> None:
+        """Name somebody who leaves by their id, in the history of deployments and on cards of models they had made."""
+        update_model_events_of(self._store, user_id=user.id)
+        rename_author(self._settings, user.email, str(user.id))
+        with self._changing:
+            self._read_standing()
 
     def _note(self, event: ModelEventKind, version: ModelVersion, by: Caller, *, reason: str = "") -> None:
         happened = insert_model_event(

@@ -32,6 +32,7 @@ from core.errors import (
     RetrainingFailedError,
     StoreError,
     UnknownRecordingError,
+    UnknownUserError,
 )
 from core.evaluation.label_shares import label_shares
 from core.inference.embedding import embed_recording
@@ -43,6 +44,8 @@ from core.store.training_uses import insert_training_uses
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
+FORGOTTEN = "forgotten_ids"
+"""In a file of embeddings: recordings that were deleted after they were listened to."""
 KIND = "retrain"
 MIN_CORRECTIONS = 5
 MAX_CORRECTIONS = 5_000
@@ -124,7 +127,7 @@ def begin(
             "name": name,
             "parent": parent.card.version,
             "source": source,
-            "author": by.user.email,
+            "author": str(by.user.id),
             "sees_everything": by.reader.sees_everything,
             "user_id": str(by.user.id),
             "project_ids": sorted(map(str, by.reader.project_ids)),
@@ -222,6 +225,7 @@ def retrain(
     heard = run.with_name(f"{run.name}-{said[:12]}.npz")
     if not heard.exists():
         _hear(workbench, corrections, parent=parent, reader=reader, file=heard)
+    author = _name_of(workbench, author)
     learnt = _learn(workbench, heard, run, name=name, parent=parent, source=source, author=author, plan=plan)
     jobs.step("training uses", _note_uses, workbench, learnt, heard)
     jobs.step("audit", _audit, workbench, learnt, author, parent)
@@ -351,14 +355,50 @@ def _start(command: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
+def forget_recording(settings: Settings, recording_id: UUID) -> None:
+    """Drop what a recording sounded like from the embeddings that retrainings keep until they end, but not that they
+    may have learnt from it.
+
+    Raises
+    ------
+    StoreError
+        They cannot be read or written.
+    """
+    for heard in sorted((settings.data_dir / "retraining").glob("*.npz")):
+        try:
+            with np.load(heard) as kept:
+                arrays = dict(kept)
+            stays = arrays["recording_ids"] != str(recording_id)
+            if stays.all():
+                continue
+            gone = [*arrays.pop(FORGOTTEN, np.array([], np.str_)), str(recording_id)]
+            partial = heard.with_name(f"{heard.name}.part")
+            with partial.open("wb") as opened:
+                arrays = {name: array[stays] for name, array in arrays.items()}
+                np.savez(opened, allow_pickle=False, **{FORGOTTEN: np.array(gone, np.str_)}, **arrays)
+            partial.replace(heard)
+        except FileNotFoundError:
+            continue  # the retraining has ended
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"forgetting a recording in {heard.name}", str(error)) from error
+
+
 def _note_uses(workbench: Workbench, version: str, heard: Path) -> None:
     with np.load(heard) as kept:
-        recording_ids = [UUID(each) for each in kept["recording_ids"].tolist()]
+        names = [*kept["recording_ids"].tolist(), *(kept[FORGOTTEN].tolist() if FORGOTTEN in kept else [])]
+    recording_ids = [UUID(each) for each in names]
     insert_training_uses(workbench.store, model_version=version, recording_ids=recording_ids)
 
 
 def _audit(workbench: Workbench, version: str, author: str, parent: str) -> None:
     workbench.access.audit("model.retrain", version, None, parent=parent, author=author)
+
+
+def _name_of(workbench: Workbench, author: str) -> str:
+    """The address of whoever asked, now; jobs know them by their id, which stays where they have left since."""
+    with contextlib.suppress(ValueError, UnknownUserError):
+        return workbench.access.user(UUID(author)).email
+    return author
 
 
 def _sentence(said: Mapping[str, Any]) -> str:

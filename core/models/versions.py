@@ -10,7 +10,7 @@ from typing import Any
 
 from core.config import Settings
 from core.domain import ModelCard
-from core.errors import DamagedModelError, ModelError
+from core.errors import DamagedModelError, ModelError, StoreError
 from core.evaluation.gate import Comparison, Gate
 from core.inference.registry import CARD, ENCODER, model_folders, read_card
 
@@ -90,6 +90,30 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         can_be_retrained=(folder / ENCODER).is_file() and "encoder" not in fields,
         retrained=retrained,
     )
+
+
+def rename_author(settings: Settings, author: str, name: str) -> None:
+    """Have cards of models that `author` had made by a retraining say `name` instead.
+
+    Raises
+    ------
+    StoreError
+        A card cannot be written.
+    """
+    for card in sorted(settings.installed_models_dir.glob(f"*/{CARD}")):
+        try:
+            fields = json.loads(card.read_text(encoding="utf-8"))
+            if fields["retraining"]["author"] != author:
+                continue
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no retraining made it, or nobody can read it: `read_versions` says so
+        fields["retraining"]["author"] = name
+        unfinished = card.with_name(f"{CARD}.part")
+        try:
+            unfinished.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+            unfinished.replace(card)
+        except OSError as error:
+            raise StoreError(f"changing {card}", error.strerror or str(error)) from error
 
 
 def read_rounds(file: Path) -> tuple[TrainingRound, ...]:

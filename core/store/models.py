@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 
 from core.domain import Label, Reader, label_of
 from core.identifiers import new_id
@@ -98,6 +98,13 @@ def insert_model_event(
     row = {name: getattr(happened, name) for name in ModelEvent.__dataclass_fields__}
     store.append("keeping which model answers", (model_events, [row]))
     return happened
+
+
+def update_model_events_of(store: Store, *, user_id: UUID) -> None:
+    """Name somebody by their id from now on: the one change of the ledger, made when their account is deleted."""
+    theirs = update(model_events).where(model_events.c.actor_id == user_id)
+    with store.transaction("forgetting who deployed models") as connection:
+        connection.execute(theirs.values(actor=str(user_id)))
 
 
 def select_model_events(store: Store, *, reader: Reader) -> list[ModelEvent]:

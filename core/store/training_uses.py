@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import func, select
 
 from core.domain import Reader
 from core.store.engine import Store
-from core.store.schema import training_uses
+from core.store.schema import recordings, training_uses
 
 
 def insert_training_uses(store: Store, *, model_version: str, recording_ids: Collection[UUID]) -> None:
-    """Keep that a model version learned from these recordings."""
-    rows = [
-        {"model_version": model_version, "recording_id": each, "recording_deleted_at": None} for each in recording_ids
-    ]
-    store.append("keeping what a model learned from", (training_uses, rows))
+    """Keep that a model version learned from these recordings; those that are deleted already count as that."""
+    there = select(recordings.c.id).where(recordings.c.id.in_(recording_ids))
+    with store.transaction("keeping what a model learned from") as connection:
+        known = set(connection.execute(there).scalars())
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "model_version": model_version,
+                "recording_id": each,
+                "recording_deleted_at": None if each in known else now,
+            }
+            for each in recording_ids
+        ]
+        store.append_within(connection, (training_uses, rows))
 
 
 def count_deleted_training_recordings(store: Store, *, reader: Reader) -> dict[str, int]:

@@ -6,6 +6,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 from uuid import UUID
 
@@ -215,6 +216,30 @@ def test_a_used_up_quota_fails_the_job_and_a_retry_goes_on(settings):
         assert count_recordings(workbench.store, reader=PROCESS) == 12
     finally:
         workbench.close()
+
+
+def test_sounds_of_a_batch_that_failed_wait_a_week_and_no_longer(workbench, caller, settings, monkeypatch):
+    keep = workbench.batches._keep
+
+    def keep_and_disable(*given):
+        done = keep(*given)
+        workbench.access.change_active(caller.user.id, False, by=None)
+        return done
+
+    monkeypatch.setattr(workbench.batches, "_keep", keep_and_disable)
+    status = ended(workbench, create(workbench, caller, voices(12, seconds=0.5)).batch.id)
+    assert status.state is JobState.FAILED
+    waiting, now = settings.data_dir / "recordings-waiting" / str(status.batch.id), datetime.now(UTC)
+    assert workbench.batches.give_up(now + timedelta(days=6)) == 0
+    assert waiting.exists()
+    assert workbench.batches.give_up(now + timedelta(days=8)) == 1
+    assert not waiting.exists()
+    rows = workbench.batches.rows(status.batch.id, reader=PROCESS)
+    assert len(rows) == 12
+    problems = [row for row in rows if row.problem_code]
+    assert len(problems) == 12 - status.progress.n_done > 0
+    assert all("deleted 7 days after its batch failed" in row.problem for row in problems)
+    assert workbench.batches.give_up(now + timedelta(days=9)) == 0
 
 
 def test_a_folder_that_the_settings_allow_is_scored(settings, tmp_path):

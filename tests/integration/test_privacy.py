@@ -262,6 +262,27 @@ def test_kept_answers_go_with_the_recording_they_tell_of(workbench, caller):
     assert known == [False, True]
 
 
+def test_jobs_of_somebody_are_exported_and_go_with_the_account(workbench, caller):
+    somebody, other = caller(), caller()
+    workbench.jobs.start(polling_interval_s=0.02)
+    call = Call(route="/api/v1/batches", method="POST", caller=somebody, request_id="r", address="")
+    submitted = [Submitted(name="my own.wav", data=WAV)]
+    made = workbench.batches.create(submitted, caller=somebody, call=call, source=Source.API)
+    wait_until(lambda: workbench.batches.status(made.batch.id, reader=PROCESS).state.has_ended)
+    wait_until(lambda: not workbench.jobs._runs)
+
+    def exported(user_id) -> list[dict]:
+        file = io.BytesIO()
+        write_account_export(workbench, user_id, file)
+        return json.loads(zipfile.ZipFile(file).read("jobs.json"))
+
+    [job] = exported(somebody.user.id)
+    assert (job["kind"], "my own.wav" in job["title"]) == ("batch", True)
+    assert exported(other.user.id) == []
+    delete_account(workbench, somebody.user.id, by=None)
+    assert workbench.jobs.list_jobs(reader=somebody.reader) == []
+
+
 def test_what_is_over_is_deleted_at_the_start_and_every_hour(workbench, caller):
     project = workbench.projects.create("Short", Purpose.RESEARCH, by=caller(), retention_days=1)
     old = datetime.now(UTC) - timedelta(days=2)
@@ -344,7 +365,7 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         usage = archive.read("usage.csv").decode()
         sounds = [archive.read(f"recordings/{each.recording.id}.wav") for each in mine]
         whole = b"".join(archive.read(name) for name in names)
-    assert len(names) == 10 + len(mine)
+    assert len(names) == 11 + len(mine)
     [_, line] = usage.splitlines()
     assert "/api/v1/predict" in line
     assert str(somebody.user.id) in line

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
+from core.accounts import delete_account
 from core.config import Settings
-from core.domain import PROCESS, Source
+from core.domain import PROCESS, Role, Source
 from core.errors import (
     DamagedModelError,
     GateNotPassedError,
@@ -24,7 +26,7 @@ from core.store.audit import select_audit_entries
 from core.store.models import ModelEvent, ModelEventKind, count_shadow_answers
 from core.workbench import open_workbench
 from tests.bundles import TINY, copy_of_tiny
-from tests.callers import make_fake_caller
+from tests.callers import make_fake_caller, make_user
 from tests.challengers import PARENT, challenger
 from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
@@ -285,3 +287,23 @@ def test_roll_backs_go_back_one_by_one():
 
 def test_no_curve_before_there_is_one(tmp_path):
     assert read_rounds(tmp_path / "rounds.json") == ()
+
+
+def test_who_leaves_is_named_by_an_id_where_models_name_them(workbench, own):
+    leaving, staying = (
+        workbench.access.caller_on_behalf(make_user(workbench, Role.ADMIN, password=None).id) for _ in range(2)
+    )
+    folder = challenger(own)
+    card = json.loads((folder / "card.json").read_text())
+    card["retraining"]["author"] = leaving.user.email
+    (folder / "card.json").write_text(json.dumps(card))
+    version = workbench.models.deploy("tiny-2", by=leaving).card.version
+    workbench.models.roll_back(by=staying)
+    delete_account(workbench, leaving.user.id, by=None)
+    assert [event.actor for event in workbench.models.history()] == [staying.user.email, str(leaving.user.id)]
+    found = workbench.models.version("tiny-2")
+    assert (found.retrained.author, found.card.version) == (str(leaving.user.id), version)
+    assert leaving.user.email not in (folder / "card.json").read_text()
+    assert json.loads((folder / "card.json").read_text())["retraining"] | {"author": ""} == card["retraining"] | {
+        "author": ""
+    }

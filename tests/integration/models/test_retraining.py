@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.config import Settings
-from core.domain import PROCESS, Emotion, JobState, Source
+from core.domain import PROCESS, Emotion, JobState, Reader, Role, Source
 from core.errors import InvalidParameterError, ModelNameTakenError, RetrainingFailedError
 from core.identifiers import new_id
 from core.models import retraining
@@ -18,7 +18,7 @@ from core.store.audit import select_audit_entries
 from core.store.training_uses import count_deleted_training_recordings
 from core.workbench import open_workbench
 from tests.bundles import PUBLISHED_ENCODER, TINY, copy_of_tiny
-from tests.callers import make_fake_caller
+from tests.callers import make_user
 from tests.challengers import PARENT
 from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
@@ -37,8 +37,8 @@ def workbench(tmp_path):
 
 
 @pytest.fixture
-def admin():
-    return make_fake_caller()
+def admin(workbench):
+    return workbench.access.caller_on_behalf(make_user(workbench, Role.ADMIN, password=None).id)
 
 
 @pytest.fixture
@@ -130,8 +130,7 @@ def test_recordings_are_handed_over_as_the_child_reads_them(workbench, correctio
 
 def test_what_nobody_else_may_hear_is_not_learnt_from(workbench, corrections, tmp_path):
     asked = [{"recording_id": str(each.recording_id), "shares": {"sad": 1.0}, "weight": 1.0} for each in corrections]
-    stranger = make_fake_caller().reader
-    stranger = type(stranger)(user_id=new_id(), project_ids=frozenset(), sees_everything=False)
+    stranger = Reader(user_id=new_id())
     with pytest.raises(RetrainingFailedError, match="0 of 6 recordings could be heard"):
         retraining._hear(workbench, asked, parent="tiny", reader=stranger, file=tmp_path / "heard.npz")
     assert not (tmp_path / "heard.npz").exists()
@@ -181,3 +180,21 @@ def test_a_table_of_corrections_is_read_and_bad_rows_are_named():
     assert [problem.split(":")[0] for problem in problems] == ["Row 3", "Row 4"]
     with pytest.raises(InvalidParameterError, match="path"):
         retraining.read_corrections("path,label\na.wav,sad\n")
+
+
+def test_what_a_deleted_recording_sounded_like_is_dropped_and_the_model_is_marked_all_the_same(workbench, corrections):
+    """As after a retraining that failed, whose embeddings wait for somebody to retry it."""
+    gone, kept = corrections[0].recording_id, corrections[1].recording_id
+    heard = workbench.settings.data_dir / "retraining" / "tiny-2-0123456789ab.npz"
+    heard.parent.mkdir()
+    arrays = {"embeddings": np.array([[1.0, 2.0], [3.0, 4.0]]), "weights": np.array([1.0, 2.0])}
+    np.savez(heard, recording_ids=np.array([str(gone), str(kept)]), **arrays)
+    workbench.delete_recording(corrections[2].recording_id, reader=PROCESS)
+    workbench.delete_recording(gone, reader=PROCESS)
+    with np.load(heard) as left:
+        assert left["recording_ids"].tolist() == [str(kept)]
+        assert (left["embeddings"].tolist(), left["weights"].tolist()) == ([[3.0, 4.0]], [2.0])
+    retraining._note_uses(workbench, "tiny-2-0123456789ab", heard)
+    assert count_deleted_training_recordings(workbench.store, reader=PROCESS) == {"tiny-2-0123456789ab": 1}
+    workbench.delete_recording(kept, reader=PROCESS)
+    assert count_deleted_training_recordings(workbench.store, reader=PROCESS) == {"tiny-2-0123456789ab": 2}
