@@ -27,6 +27,7 @@ from api import (
     routes_reports,
     routes_sign_in,
     routes_stream,
+    routes_training,
     routes_webhooks,
 )
 from api.access import require_access
@@ -93,6 +94,7 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
         routes_auth,
         routes_sign_in,
         routes_health,
+        routes_training,
         routes_documentation,
         routes_stream,
     ):
@@ -169,6 +171,7 @@ TAGS = [
     {"name": "webhooks", "description": "Have programs of yours told of what happens: docs/webhooks.md."},
     {"name": "labelling", "description": "Say what you hear, and see how far people agree."},
     {"name": "models", "description": "Which can answer."},
+    {"name": "training", "description": "Models of your own clips and labels: docs/custom-models.md."},
     {"name": "health", "description": "For load balancers and monitoring."},
 ]
 

@@ -58,6 +58,8 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.SurrogateMismatchError, 503, "The surrogate is of another version of the model"),
         _of(errors.DamagedReferencesError, 503, "The reference voices cannot be read"),
         _of(errors.EncoderMissingError, 503, "The model's encoder is not installed"),
+        _of(errors.UnknownDataSetError, 404, "No such data set"),
+        _of(errors.CustomTrainingFailedError, 422, "No model could be made"),
         _of(errors.OtherLabelsError, 409, "The model says other labels"),
         _of(errors.GateNotPassedError, 409, "The gate does not let the model pass"),
         _of(errors.NothingToRollBackError, 409, "No model was deployed before"),

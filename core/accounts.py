@@ -38,6 +38,7 @@ predictions.json  what was answered about them
 webhooks.json     your webhooks (never their secrets), and the newest 1,000 messages to each
 reports.json      your scheduled reports
 ratings.json      what you said of recordings as an annotator, and decided as a reviewer, in the order you did
+data-sets.json    the data sets you sent to have models learn from them, with the label of each clip
 batches.json      the batches you sent, with the first 1,000 names in each and what came of them
 jobs.json         what was done for you in the background: batches, reports, retrainings, the newest 500
 usage.csv         the newest 100,000 lines of the usage ledger about you: what you called, when, and the answer
@@ -72,6 +73,7 @@ def write_account_export(workbench: Workbench, user_id: UUID, file: BinaryIO) ->
         _write_list(archive, "predictions.json", _predictions_of(workbench, user_id))
         archive.writestr("batches.json", _json(_batches_of(workbench, user_id)))
         archive.writestr("jobs.json", _json(_jobs_of(workbench, user_id)))
+        archive.writestr("data-sets.json", _json(workbench.data_sets.list_data_sets(reader=Reader(user_id=user_id))))
         archive.writestr("webhooks.json", _json(_webhooks_of(workbench, user_id)))
         schedules = select_report_schedules(workbench.store, reader=Reader(user_id=user_id))
         archive.writestr("reports.json", _json(schedules))
@@ -112,6 +114,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     if workbench.jobs.is_running:
         workbench.jobs.forget_all(user_id)
     workbench.models.forget_person(access.user(user_id))
+    workbench.data_sets.forget_all(user_id=user_id)
     n_recordings = 0
     while n_deleted := _delete_recordings_of(workbench, user_id):  # until those are gone that were on their way
         n_recordings += n_deleted

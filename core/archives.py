@@ -25,9 +25,11 @@ def is_archive(name: str, start: bytes) -> bool:
 
 
 def unpacked(
-    file: BinaryIO, *, name: str, max_files: int, max_mb: float, max_file_mb: float
+    file: BinaryIO, *, name: str, max_files: int, max_mb: float, max_file_mb: float, keeps_folders: bool = False
 ) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each file in a ZIP, folders and what systems leave in there aside.
+
+    With `keeps_folders` names are paths inside the ZIP, which are never to be followed on a disk.
 
     Of a file larger than `max_file_mb` one byte more than that comes, so that it is refused for its size like any
     other.
@@ -53,7 +55,8 @@ def unpacked(
                         if len(data) > left:
                             raise ArchiveError(name, f"it unpacks to more than {max_mb:,.0f} MB")
                 left -= len(data)
-                yield PurePosixPath(entry.filename).name or "unnamed", bytes(data)
+                base = PurePosixPath(entry.filename).name or "unnamed"
+                yield (entry.filename if keeps_folders else base), bytes(data)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         raise ArchiveError(name, f"it is damaged or of an unknown kind ({type(error).__name__})") from error
 

@@ -814,6 +814,34 @@ class BatchOutcome:
     finished_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Clips with labels that somebody sent to have a model learn from them. Theirs alone."""
+
+    id: UUID
+    owner_id: UUID
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSetClip:
+    """One file of a data set: something to learn from, or a problem."""
+
+    position: int
+    """Among those of its set, from 0."""
+    name: str
+    """As it was sent, folders included."""
+    sha256: str
+    """Of its bytes, which are kept; empty where there is a problem."""
+    label: str
+    speaker: str
+    """Empty where nobody says."""
+    duration_s: float
+    problem: str
+    """Why it cannot be learnt from, in a sentence; empty where it can."""
+
+
 class QueueKind(enum.StrEnum):
     """By which a labelling project chooses the next clip."""
 

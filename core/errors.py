@@ -22,6 +22,8 @@ TelepathyError
     DamagedReferencesError         the voices to compare with cannot be read
     EncoderMissingError            the encoder that others publish is not installed
     GateNotPassedError             it may not take the place of the deployed model
+    UnknownDataSetError            no such data set
+    CustomTrainingFailedError      no model could be made of a data set
     OtherLabelsError               it says other labels than the deployed model
     NothingToRollBackError         no model was deployed before
     ModelNameTakenError            another model has this name
@@ -347,6 +349,25 @@ class GateNotPassedError(ModelError):
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"Model {model!r} was not deployed: {reason}. To deploy it all the same, say why.")
         self.model = model
+
+
+class UnknownDataSetError(ModelError):
+    """There is no data set by this id that the caller may see."""
+
+    code = "unknown_data_set"
+
+    def __init__(self, data_set_id: UUID) -> None:
+        super().__init__(f"There is no data set {data_set_id}. It may be somebody else's, or deleted.")
+        self.data_set_id = data_set_id
+
+
+class CustomTrainingFailedError(ModelError):
+    """No model could be made of a data set."""
+
+    code = "training_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason if reason.endswith(".") else f"No model was made: {reason}.")
 
 
 class OtherLabelsError(ModelError):

@@ -70,7 +70,8 @@ from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
 from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
-from core.models import retraining
+from core.models import custom, retraining
+from core.models.data_sets import DataSets
 from core.models.models import Models
 from core.models.shadow import Shadow
 from core.outbox import Outbox
@@ -189,7 +190,12 @@ class Workbench:
         """Many recordings at once, in the background."""
         self.batches.on_end = self._tell_of_batch
         self.batches.on_failure = self._tell_of_failed_batch
+        self.data_sets = DataSets(
+            self, forget_training=lambda data_set_id: custom.forget_data_set(settings, data_set_id)
+        )
+        """Clips with labels that people sent to have models learn from them."""
         retraining.register(self)
+        custom.register(self)
         self.mail_link: Callable[[LinkKind, str, str], None] | None = None
         """Sends a one-time link by mail: its kind, the address, its token. None where no mail server is set."""
         self.models = Models(settings, store, access, open_model=self.recogniser)

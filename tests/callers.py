@@ -36,6 +36,12 @@ def key_header(
     return {"X-API-Key": key}
 
 
+def caller_of(user: User) -> Caller:
+    """Somebody with an account, in a browser."""
+    reader = Reader(user_id=user.id, sees_everything=user.role is Role.ADMIN)
+    return Caller(user=user, scopes=frozenset(Scope), reader=reader, plan=user.plan)
+
+
 def make_fake_caller(role: Role = Role.ADMIN, scopes: Iterable[Scope] = tuple(Scope), **given: object) -> Caller:
     """A caller without an account."""
     user = User(

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training import compare_commands, corpora_commands, prosody_commands, retrain_commands, whisper_commands
+from training import (
+    compare_commands,
+    corpora_commands,
+    custom_commands,
+    prosody_commands,
+    retrain_commands,
+    whisper_commands,
+)
 from training.errors import TrainingError
 from training.evaluate import card_command, cross_corpus_command, evaluate_command, models_command
 from training.splits import splits_command
@@ -25,6 +32,7 @@ app.command("cross-corpus")(cross_corpus_command)
 app.command("card")(card_command)
 app.command("models")(models_command)
 app.command("retrain")(retrain_commands.retrain_command)
+app.command("custom")(custom_commands.custom_command)
 app.command("base-sample")(retrain_commands.base_sample_command)
 app.command("references")(prosody_commands.references_command)
 app.command("surrogate")(prosody_commands.surrogate_command)

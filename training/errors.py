@@ -12,6 +12,7 @@ TrainingError
   CheckpointError                weights that others publish cannot be used
   InstallationError              an encoder made of them does not do what it should
   RetrainingError                a model cannot be retrained
+  CustomTrainingError            a model cannot be made of somebody's own data set
 """
 
 from __future__ import annotations
@@ -117,3 +118,10 @@ class RetrainingError(TrainingError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model cannot be retrained: {reason}.")
+
+
+class CustomTrainingError(TrainingError):
+    """A model cannot be made of somebody's own data set."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"No model can be made of this data set: {reason}.")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,9 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain import Emotion, ModelCard
-from core.evaluation.bootstrap import bootstrap_interval
-from core.evaluation.calibration import expected_calibration_error
-from core.evaluation.classification import accuracy, macro_f1, unweighted_average_recall
+from core.evaluation.classification import accuracy, unweighted_average_recall
 from core.evaluation.gate import Comparison, Gate, judge_challenger
 from core.inference.registry import (
     CARD,
@@ -44,7 +41,8 @@ from training.corrections import Corrections
 from training.errors import RetrainingError
 from training.head_weights import HeadWeights, has_biases, logits_of, pass_logits, read_head, write_head
 from training.refit import Examples, RefitPlan, Round, refit
-from training.whole_files import write_atomically
+from training.score_entry import score_entry
+from training.whole_files import link_or_copy, write_atomically
 
 MIN_CORRECTIONS = 5
 N_FOLDS = 5
@@ -280,7 +278,7 @@ def _scores(
     if len(test):
         probabilities = mean_probabilities(logits_of(fitted, test.embeddings)[None], temperature=temperature)
         found.append(
-            _score(
+            score_entry(
                 "Base test speakers",
                 "speakers the retraining did not learn from; the model it began from did, so the figure is no forecast "
                 "for strangers, only its change counts",
@@ -291,7 +289,7 @@ def _scores(
             )
         )
     found.append(
-        _score(
+        score_entry(
             "Corrections",
             "five folds of the corrected clips, each judged by a head that did not learn from it; same speakers",
             now,
@@ -301,46 +299,6 @@ def _scores(
         )
     )
     return found
-
-
-def _score(
-    title: str,
-    protocol: str,
-    created_at: str,
-    *,
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    n_speakers: int,
-) -> dict[str, Any]:
-    top = probabilities.argmax(axis=1)
-    error = expected_calibration_error(probabilities.max(axis=1), top == labels)
-
-    def measured(statistic: Callable[..., float]) -> dict[str, float]:
-        interval = bootstrap_interval(statistic, labels, top)
-        return {
-            "value": round(statistic(labels, top), 6),
-            "low": round(interval.low, 6),
-            "high": round(interval.high, 6),
-        }
-
-    return {
-        "title": title,
-        "protocol": protocol,
-        "created_at": created_at,
-        "groups": [
-            {
-                "kind": "pooled",
-                "name": "pooled",
-                "protocol": protocol,
-                "n_recordings": len(labels),
-                "n_speakers": n_speakers,
-                "accuracy": measured(accuracy),
-                "unweighted_average_recall": measured(unweighted_average_recall),
-                "macro_f1": measured(macro_f1),
-                "expected_calibration_error": round(error, 6),
-            }
-        ],
-    }
 
 
 def _card_fields(
@@ -397,7 +355,7 @@ def _as_fields(comparison: Comparison) -> dict[str, float | None]:
 
 def _digest_of(asked: Retraining) -> str:
     """Digest of the bundle as it will be: the parent's encoder, the new head."""
-    _link(asked.parent / ENCODER, asked.into / ENCODER)
+    link_or_copy(asked.parent / ENCODER, asked.into / ENCODER)
     return weights_digest(asked.into)
 
 
@@ -405,16 +363,6 @@ def _write_bundle(asked: Retraining, fields: Mapping[str, Any], corrections: Cor
     """The card comes last: until it stands there is no model."""
     for name in (BASE, HEARD):
         if (asked.parent / name).is_file():
-            _link(asked.parent / name, asked.into / name)
+            link_or_copy(asked.parent / name, asked.into / name)
     write_atomically(asked.into / CARD, json.dumps(fields, indent=1) + "\n")
     return read_card(asked.into)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name where the disk can do that, else a copy; neither is ever changed in place."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

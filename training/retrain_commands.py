@@ -53,14 +53,14 @@ def retrain_command(
 
     One core at low priority: beside a workbench that serves, it takes what is left over.
     """
-    tell = _for_whoever_started_this() if as_json else _print_words
+    tell = for_whoever_started_this() if as_json else print_words
     try:
-        _be_modest()
+        be_modest()
         settings = settings_of_this_machine()
         start = parent or find_model(
             settings.models_dir, model or settings.model, installed_dir=settings.installed_models_dir
         )
-        into = (models or settings.installed_models_dir) / _require_name(name)
+        into = (models or settings.installed_models_dir) / require_name(name)
         if into.exists() and (into / "card.json").exists():
             raise typer.BadParameter(f"there is a model called {name!r}", param_hint="--name")
         at = run or settings.data_dir / "retraining" / name
@@ -87,7 +87,7 @@ def base_sample_command(
     from training.embedded import embed_files
     from training.training_record import Exposure, read_training_record
 
-    _be_modest()
+    be_modest()
     folder = find_model(models, model)
     record = read_training_record(folder)
     rows, _ = read_manifest(manifest)
@@ -114,20 +114,21 @@ def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Tell)
     return found
 
 
-def _require_name(name: str) -> str:
+def require_name(name: str) -> str:
+    """`name`, where a model can be called so."""
     if not name or not all(part.isalnum() and part.isascii() and part == part.lower() for part in name.split("-")):
         raise typer.BadParameter("small letters, digits and hyphens", param_hint="--name")
     return name
 
 
-def _be_modest() -> None:
+def be_modest() -> None:
     """One core, after everybody else."""
     if os.nice(0) < NICENESS:
         os.nice(NICENESS - os.nice(0))
     threadpoolctl.threadpool_limits(limits=1)
 
 
-def _for_whoever_started_this() -> Tell:
+def for_whoever_started_this() -> Tell:
     """Prints JSON, and ends this program once the one that started it has ended: nobody reads on."""
     starter = os.getppid()
 
@@ -140,7 +141,8 @@ def _for_whoever_started_this() -> Tell:
     return tell
 
 
-def _print_words(said: Mapping[str, Any]) -> None:
+def print_words(said: Mapping[str, Any]) -> None:
+    """For people."""
     words = " ".join(f"{name} {value}" for name, value in said.items() if name != "event")
     console.print(f"{said['event']}: {words}", markup=False, highlight=False)
 

@@ -69,13 +69,13 @@ def rotate(
         except StoreError as error:  # a DuckDB file is the running process's alone; recordings go on meanwhile
             problems.append(str(error))
     files = RecordingFiles(settings.recordings_location, vault=vault, encrypts=settings.encrypt_recordings)
-    hashes = sorted(files.hashes())
-    started(len(hashes))
+    kept = [(place, sha256) for place in (files, *files.all_waiting()) for sha256 in sorted(place.hashes())]
+    started(len(kept))
     n_recordings = 0
-    for sha256 in hashes:
+    for place, sha256 in kept:
         try:
-            if not files.is_current(sha256):
-                files.renew(sha256)
+            if not place.is_current(sha256):
+                place.renew(sha256)
                 n_recordings += 1
         except UnknownRecordingError:
             pass  # deleted meanwhile

@@ -23,7 +23,13 @@ def embed_recording(recogniser: Recogniser, data: bytes, *, settings: Settings) 
     AudioError
         It cannot be used.
     """
-    waveform = decode(data, limits=DecodeLimits.from_settings(settings)).waveform
+    return embed_waveform(
+        recogniser, decode(data, limits=DecodeLimits.from_settings(settings)).waveform, settings=settings
+    )
+
+
+def embed_waveform(recogniser: Recogniser, waveform: Waveform, *, settings: Settings) -> NDArray[np.float32]:
+    """As `embed_recording`, of a recording that is decoded."""
     start, end = speech_span(waveform)
     if end - start <= recogniser.parameters.max_context_s * waveform.sample_rate:
         return recogniser.embed_speech(waveform)

@@ -10,12 +10,9 @@ import contextlib
 import csv
 import hashlib
 import json
-import queue
 import re
-import subprocess
 import sys
-import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +20,7 @@ from uuid import UUID
 
 import numpy as np
 
-from core.config import REPOSITORY, Settings
+from core.config import Settings
 from core.domain import PROCESS, Caller, ConsensusLabel, Emotion, Job, JobState, Reader
 from core.errors import (
     AudioError,
@@ -37,6 +34,7 @@ from core.errors import (
 from core.evaluation.label_shares import label_shares
 from core.inference.embedding import embed_recording
 from core.jobs.runs import Lane
+from core.models.child import said_by
 from core.models.versions import TrainingRound, read_rounds
 from core.store.recordings import select_recording
 from core.store.training_uses import insert_training_uses
@@ -51,7 +49,6 @@ MIN_CORRECTIONS = 5
 MAX_CORRECTIONS = 5_000
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LOOK_EVERY_S = 0.5
 _HEARING_S, _ROUND_S, _START_S = 0.05, 0.2, 5.0
 """Processor time of one recording, of one round of 1,024 replayed clips, and of the rest; measured on one core."""
 
@@ -105,8 +102,6 @@ def begin(
     JobsNotRunningError, StoreError
         It could not be begun.
     """
-    if not _NAME.fullmatch(name) or len(name) > 40:
-        raise InvalidParameterError("name", repr(name), "small letters, digits and hyphens, 40 at most")
     by_id = {one.recording_id: one for one in corrections}
     if not MIN_CORRECTIONS <= len(by_id) <= MAX_CORRECTIONS:
         wanted = f"from {MIN_CORRECTIONS} to {MAX_CORRECTIONS:,} recordings"
@@ -114,15 +109,12 @@ def begin(
     parent = workbench.models.version(workbench.models.deployed)
     if not parent.can_be_retrained:
         raise RetrainingFailedError(f"{parent.card.name!r} has no encoder of its own; deploy one that has")
-    taken = {version.card.name for version in workbench.models.list_versions()[0]}
-    title = f"Retraining {name}"
-    if name in taken or title in {job.title for job in workbench.jobs.list_jobs(reader=PROCESS, states=UNFINISHED)}:
-        raise ModelNameTakenError(name)
+    require_name(workbench, name)
     plan = plan or RetrainingPlan()
     return workbench.jobs.enqueue(
         KIND,
         owner=by.user.id,
-        title=title,
+        title=f"Retraining {name}",
         arguments={
             "name": name,
             "parent": parent.card.version,
@@ -146,6 +138,17 @@ def begin(
             },
         },
     )
+
+
+def require_name(workbench: Workbench, name: str) -> None:
+    """Raise unless a new model can be called `name`: ModelNameTakenError, InvalidParameterError."""
+    if not _NAME.fullmatch(name) or len(name) > 40:
+        raise InvalidParameterError("name", repr(name), "small letters, digits and hyphens, 40 at most")
+    if name in {version.card.name for version in workbench.models.list_versions()[0]}:
+        raise ModelNameTakenError(name)
+    being_made = {job.title for job in workbench.jobs.list_jobs(reader=PROCESS, states=UNFINISHED)}
+    if being_made & {f"Retraining {name}", f"Training {name}"}:
+        raise ModelNameTakenError(name)
 
 
 def read_corrections(text: str) -> tuple[list[CorrectedRecording], list[str]]:
@@ -225,7 +228,7 @@ def retrain(
     heard = run.with_name(f"{run.name}-{said[:12]}.npz")
     if not heard.exists():
         _hear(workbench, corrections, parent=parent, reader=reader, file=heard)
-    author = _name_of(workbench, author)
+    author = name_of_author(workbench, author)
     learnt = _learn(workbench, heard, run, name=name, parent=parent, source=source, author=author, plan=plan)
     jobs.step("training uses", _note_uses, workbench, learnt, heard)
     jobs.step("audit", _audit, workbench, learnt, author, parent)
@@ -298,7 +301,7 @@ def _learn(
         *("--correction-share", str(plan["correction_share"])),
     ]
     version, reason = "", "the program that learns ended without a word"
-    with contextlib.closing(_said_by(command, workbench)) as told:
+    with contextlib.closing(said_by(command, workbench)) as told:
         for said in told:
             if said["event"] == "failed":
                 reason = str(said["reason"])
@@ -312,47 +315,6 @@ def _learn(
     if not version:
         raise RetrainingFailedError(reason)
     return version
-
-
-def _said_by(command: Sequence[str], workbench: Workbench) -> Generator[dict[str, Any]]:
-    """What the child that `command` starts prints. It ends when this does, and by itself when this process is killed.
-
-    Looks twice a second whether the job is to stop, and then raises as `Jobs.tell` does.
-    """
-    child = _start(command)
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    reading = threading.Thread(target=_read, args=(child, lines), name="retraining", daemon=True)
-    reading.start()
-    try:
-        while True:
-            current = workbench.jobs.current()
-            if current is not None:
-                current.require_going_on()
-            with contextlib.suppress(queue.Empty):
-                line = lines.get(timeout=_LOOK_EVERY_S)
-                if not line:
-                    return
-                if line.startswith("{"):
-                    yield json.loads(line)
-    finally:
-        child.kill()
-        child.wait()
-        reading.join()
-        if child.stdout is not None:
-            child.stdout.close()
-
-
-def _read(child: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
-    """Pass lines on; an empty one says that there are no more."""
-    for line in child.stdout or ():
-        lines.put(line)
-    lines.put("")
-
-
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603 - this interpreter, our own module
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY, text=True
-    )
 
 
 def forget_recording(settings: Settings, recording_id: UUID) -> None:
@@ -394,7 +356,7 @@ def _audit(workbench: Workbench, version: str, author: str, parent: str) -> None
     workbench.access.audit("model.retrain", version, None, parent=parent, author=author)
 
 
-def _name_of(workbench: Workbench, author: str) -> str:
+def name_of_author(workbench: Workbench, author: str) -> str:
     """The address of whoever asked, now; jobs know them by their id, which stays where they have left since."""
     with contextlib.suppress(ValueError, UnknownUserError):
         return workbench.access.user(UUID(author)).email

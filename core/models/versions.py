@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Settings
-from core.domain import ModelCard
+from core.domain import ModelCard, own_labels
 from core.errors import DamagedModelError, ModelError, StoreError
 from core.evaluation.gate import Comparison, Gate
 from core.inference.registry import CARD, ENCODER, model_folders, read_card
@@ -44,6 +44,40 @@ class Retrained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CustomRound:
+    """One point of the curve of a model of somebody's own."""
+
+    number: int
+    loss_nats: float
+    training_uar: float
+    """Mean recall of the clips it learns from."""
+    validation_uar: float
+    """Of clips it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomTrained:
+    """How a version was made of somebody's own data set."""
+
+    author: str
+    data_set: str
+    parent: str
+    """Version of the model whose encoder hears, or that it was trained beside."""
+    network: str
+    protocol: str
+    n_clips: int
+    n_speakers: int
+    n_epochs: int
+    learning_rate: float
+    augmentations: tuple[str, ...]
+    labels: Mapping[str, int]
+    """How many clips of each."""
+    rounds: tuple[CustomRound, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """Clips that were judged: rows are their labels in the order of the card's, columns what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
     """One model at hand."""
 
@@ -54,6 +88,10 @@ class ModelVersion:
     can_be_retrained: bool
     retrained: Retrained | None
     """None for what was not made by a retraining."""
+    trained: CustomTrained | None = None
+    """None for what was not made of somebody's own data set."""
+    has_own_encoder: bool = True
+    """Whether other heads can be put on its encoder."""
 
 
 def read_versions(settings: Settings) -> tuple[list[ModelVersion], list[ModelError]]:
@@ -81,19 +119,23 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         fields = json.loads((folder / CARD).read_text(encoding="utf-8"))
         made = fields.get("retraining")
         retrained = None if made is None else _retrained(made, fields["data"]["corrections"])
+        trained = _trained(fields["training"], fields["data"]) if "training" in fields else None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedModelError(folder.name, f"its retraining cannot be read in {CARD} ({error!r})") from error
+    has_own_encoder = (folder / ENCODER).is_file() and "encoder" not in fields
     return ModelVersion(
         card=card,
         folder=folder,
         is_shipped=folder.parent == settings.models_dir,
-        can_be_retrained=(folder / ENCODER).is_file() and "encoder" not in fields,
+        can_be_retrained=has_own_encoder and not own_labels(card.emotions),
         retrained=retrained,
+        trained=trained,
+        has_own_encoder=has_own_encoder,
     )
 
 
 def rename_author(settings: Settings, author: str, name: str) -> None:
-    """Have cards of models that `author` had made by a retraining say `name` instead.
+    """Have cards of models that `author` had made say `name` instead.
 
     Raises
     ------
@@ -103,11 +145,12 @@ def rename_author(settings: Settings, author: str, name: str) -> None:
     for card in sorted(settings.installed_models_dir.glob(f"*/{CARD}")):
         try:
             fields = json.loads(card.read_text(encoding="utf-8"))
-            if fields["retraining"]["author"] != author:
+            made = fields["training" if "training" in fields else "retraining"]
+            if made["author"] != author:
                 continue
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # no retraining made it, or nobody can read it: `read_versions` says so
-        fields["retraining"]["author"] = name
+            continue  # nobody here made it, or nobody can read it: `read_versions` says so
+        made["author"] = name
         unfinished = card.with_name(f"{CARD}.part")
         try:
             unfinished.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
@@ -122,6 +165,44 @@ def read_rounds(file: Path) -> tuple[TrainingRound, ...]:
         return _rounds(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError):
         return ()
+
+
+def read_custom_rounds(file: Path) -> tuple[CustomRound, ...]:
+    """The curve so far of a training that runs; empty before its last fit begins."""
+    try:
+        return _custom_rounds(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError):
+        return ()
+
+
+def _trained(made: Mapping[str, Any], data: Mapping[str, Any]) -> CustomTrained:
+    return CustomTrained(
+        author=str(made["author"]),
+        data_set=str(data["data_set"]),
+        parent=str(made["parent"]),
+        network=str(made["network"]),
+        protocol=str(made["protocol"]),
+        n_clips=int(data["n_recordings"]),
+        n_speakers=int(data["n_speakers"]),
+        n_epochs=int(made["n_epochs"]),
+        learning_rate=float(made["learning_rate"]),
+        augmentations=tuple(made["augmentations"]),
+        labels={str(label): int(count) for label, count in data["labels"].items()},
+        rounds=_custom_rounds(made["rounds"]),
+        confusion=tuple(tuple(int(count) for count in row) for row in made["confusion"]),
+    )
+
+
+def _custom_rounds(rounds: list[Mapping[str, Any]]) -> tuple[CustomRound, ...]:
+    return tuple(
+        CustomRound(
+            number=int(one["round"]),
+            loss_nats=float(one["loss_nats"]),
+            training_uar=float(one["training_uar"]),
+            validation_uar=float(one["validation_uar"]),
+        )
+        for one in rounds
+    )
 
 
 def _retrained(made: Mapping[str, Any], corrections: Mapping[str, Any]) -> Retrained:

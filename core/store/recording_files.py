@@ -111,6 +111,15 @@ class RecordingFiles:
         """A folder beside this one, kept in the same way, for sounds that wait to be looked at together."""
         return RecordingFiles(f"{self.url.rstrip('/')}-waiting/{name}", vault=self._vault, encrypts=self.encrypts)
 
+    def all_waiting(self) -> list[RecordingFiles]:
+        """Every folder that `waiting` gave and that is still there. Raises StoreError."""
+        root = f"{self._root.rstrip('/')}-waiting"
+        try:
+            paths = self._files.ls(root, detail=False) if self._files.exists(root) else []
+        except OSError as error:
+            raise StoreError("listing folders of recordings", str(error).rstrip(".")) from error
+        return [self.waiting(name) for name in sorted(path.rstrip("/").rpartition("/")[2] for path in paths)]
+
     def delete_all(self) -> None:
         """Delete the folder with all it holds; nothing to do where there is none. Raises StoreError."""
         try:

@@ -435,6 +435,29 @@ shadow_answers = Table(
 )
 """What a model in the shadow said of live traffic. Apart from predictions: nobody was told."""
 
+data_sets = Table(
+    "data_sets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+data_set_clips = Table(
+    "data_set_clips",
+    metadata,
+    Column("data_set_id", Uuid, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("speaker", Text, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("problem", Text, nullable=False),
+)
+"""Files of data sets; those with a problem have no sound."""
+
 labelling_settings = Table(
     "labelling_settings",
     metadata,

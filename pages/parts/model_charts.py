@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
 from core.domain import in_order
 from core.evaluation.gate import MARGIN, Comparison, Gate
-from core.models.versions import TrainingRound
+from core.models.versions import CustomRound, TrainingRound
 from core.store.models import ShadowCount
 from pages.parts.theme import surface
 
@@ -82,6 +83,83 @@ def curve(rounds: Sequence[TrainingRound]) -> go.Figure:
     figure.update_yaxes(title="%", range=[0, 102])
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2, "x": 0})
     return _dressed(figure, top=36)
+
+
+def custom_curve(rounds: Sequence[CustomRound]) -> go.Figure:
+    """Mean recall of what a model learns from and of what it does not, in per cent, by round; loss on the right."""
+    look = surface()
+    figure = go.Figure()
+    numbers = [one.number for one in rounds]
+    figure.add_scatter(
+        x=numbers,
+        y=[100 * one.validation_uar for one in rounds],
+        name="Recall, other clips",
+        line={"color": look.text, "width": 2.5},
+        hovertemplate="Round %{x}: %{y:.0f} % recall of other clips<extra></extra>",
+    )
+    figure.add_scatter(
+        x=numbers,
+        y=[100 * one.training_uar for one in rounds],
+        name="Recall, its own clips",
+        line={"color": look.muted, "width": 2.5, "dash": "dash"},
+        hovertemplate="Round %{x}: %{y:.0f} % recall of its own clips<extra></extra>",
+    )
+    figure.add_scatter(
+        x=numbers,
+        y=[one.loss_nats for one in rounds],
+        name="Loss",
+        yaxis="y2",
+        line={"color": look.muted, "width": 1.5, "dash": "dot"},
+        hovertemplate="Round %{x}: loss %{y:.2f} nats<extra></extra>",
+    )
+    figure.update_xaxes(title="Round", rangemode="tozero")
+    figure.update_layout(
+        yaxis={"title": "%", "range": [0, 102]},
+        yaxis2={"title": "nats", "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.25, "x": 0},
+    )
+    return _dressed(figure, top=44)
+
+
+def compared_curves(rounds: Mapping[str, Sequence[CustomRound]]) -> go.Figure:
+    """Validation recall by round, a line for each model."""
+    look = surface()
+    figure = go.Figure()
+    dashes = itertools.cycle(["solid", "dash", "dot", "dashdot"])
+    colours = itertools.cycle([look.text, look.bar])
+    for (name, points), dash, colour in zip(rounds.items(), dashes, colours, strict=False):
+        figure.add_scatter(
+            x=[one.number for one in points],
+            y=[100 * one.validation_uar for one in points],
+            name=name,
+            line={"width": 2.5, "dash": dash, "color": colour},
+            hovertemplate=f"{name}, round %{{x}}: %{{y:.0f}} %<extra></extra>",
+        )
+    figure.update_xaxes(title="Round", rangemode="tozero")
+    figure.update_yaxes(title="Recall, %", range=[0, 102])
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.25, "x": 0})
+    return _dressed(figure, top=44)
+
+
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Figure:
+    """How often clips of a label (rows) were called what (columns)."""
+    look = surface()
+    figure = go.Figure(
+        go.Heatmap(
+            z=[list(row) for row in counts],
+            x=list(labels),
+            y=list(labels),
+            text=[[str(number) if number else "" for number in row] for row in counts],
+            texttemplate="%{text}",
+            colorscale=[[0, look.scale[0]], [0.5, look.scale[1]], [1, look.scale[2]]],
+            showscale=False,
+            hovertemplate="%{y} called %{x}: %{z}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="What it said")
+    figure.update_yaxes(title="Label", autorange="reversed")
+    return _dressed(figure, height=max(HEIGHT_PX, 90 + 30 * len(labels)))
 
 
 def shadow(counts: Sequence[ShadowCount], *, champion: str, shadow: str) -> go.Figure:

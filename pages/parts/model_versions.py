@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from core.access.roles import is_admin
-from core.domain import Caller, ModelCard
+from core.domain import Caller, ModelCard, own_labels
 from core.evaluation.gate import Comparison
 from core.inference.model_scores import Measured, read_model_scores
 from core.models.models import Standing
-from core.models.versions import ModelVersion, Retrained
+from core.models.versions import CustomTrained, ModelVersion, Retrained
 from core.store.models import ModelEvent, ModelEventKind
 from core.workbench import Workbench
 from pages.parts import model_charts, refusals, session, words
@@ -85,6 +85,8 @@ def state_of(card: ModelCard, standing: Standing) -> str:
 def _origin(version: ModelVersion) -> str:
     if version.retrained is not None:
         return version.retrained.parent_name
+    if version.trained is not None:
+        return version.trained.data_set
     return "comes with Telepathy" if version.is_shipped else "made elsewhere"
 
 
@@ -117,12 +119,19 @@ def _draw_version(workbench: Workbench, caller: Caller, version: ModelVersion, s
         st.subheader(card.name, anchor=False)
         st.markdown(words.plain(card.description), anchors=False)
         st.caption(f"Version {card.version} · {words.plain(card.licence)}")
-        if is_admin(caller) and card.name != standing.deployed:
+        if own_labels(card.emotions) and card.name != standing.deployed:
+            st.caption(
+                f"It says {words.plain(', '.join(card.emotions))}. As these are no labels of {standing.deployed}, "
+                f"it answers whoever names it: on Analyse, or with `model={card.name}`."
+            )
+        elif is_admin(caller) and card.name != standing.deployed:
             _draw_actions(workbench, caller, version, standing)
         elif card.name != standing.deployed:
             st.caption("Admins deploy models and let them listen in the shadow.")
         if made is not None:
             _draw_retrained(made)
+        if version.trained is not None:
+            _draw_trained(card, version.trained)
         _draw_scores(version)
         _draw_shadow(workbench, version, standing)
 
@@ -177,6 +186,31 @@ def _draw_retrained(made: Retrained) -> None:
         if made.rounds:
             st.plotly_chart(model_charts.curve(made.rounds), key="models_curve", config={"displayModeBar": False})
             st.caption("While it learnt from all corrections: those it learns from, and speakers it does not.")
+
+
+def _draw_trained(card: ModelCard, made: CustomTrained) -> None:
+    st.markdown("##### How it was made", anchors=False)
+    by = f" by {words.plain(made.author)}" if made.author else ""
+    speakers = f" of {words.count(made.n_speakers, 'speaker')}" if made.n_speakers else ""
+    st.markdown(
+        f"From the data set {words.plain(made.data_set)}{by}: {words.count(made.n_clips, 'clip')}{speakers}, "
+        f"{made.n_epochs} rounds, heard through {made.parent}.",
+        anchors=False,
+    )
+    said, curve = st.columns(2, gap="large")
+    with said:
+        st.plotly_chart(
+            model_charts.confusion(list(card.emotions), made.confusion),
+            key="models_confusion",
+            config={"displayModeBar": False},
+        )
+        st.caption("Clips that were judged: their labels, and what it said.")
+    with curve:
+        if made.rounds:
+            st.plotly_chart(
+                model_charts.custom_curve(made.rounds), key="models_own_curve", config={"displayModeBar": False}
+            )
+            st.caption("While it learnt: the clips it learns from, and validation clips it does not.")
 
 
 def _compared(name: str, comparison: Comparison, figure: str) -> str:

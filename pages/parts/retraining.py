@@ -31,7 +31,9 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     deployed = workbench.models.version(workbench.models.deployed)
     if not deployed.can_be_retrained:
         st.info(
-            f"{deployed.card.name} hears through an encoder that others publish and cannot be retrained. "
+            f"{deployed.card.name} has labels of its own and cannot be retrained. Deploy another model first."
+            if deployed.has_own_encoder
+            else f"{deployed.card.name} hears through an encoder that others publish and cannot be retrained. "
             "Deploy another model first.",
             icon=":material/info:",
         )

@@ -12,7 +12,7 @@ from core.config import Settings
 from core.domain import PROCESS, Emotion, JobState, Reader, Role, Source
 from core.errors import InvalidParameterError, ModelNameTakenError, RetrainingFailedError
 from core.identifiers import new_id
-from core.models import retraining
+from core.models import child, retraining
 from core.models.retraining import CorrectedRecording, RetrainingPlan, begin, curve
 from core.store.audit import select_audit_entries
 from core.store.training_uses import count_deleted_training_recordings
@@ -96,13 +96,13 @@ def test_corrections_become_a_model_that_says_what_it_learnt(workbench, correcti
 
 def test_cancelled_it_ends_its_child_and_the_name_is_free(workbench, corrections, admin, monkeypatch):
     children = []
-    start = retraining._start
+    start = child._start
 
-    def remembered(command):
-        children.append(start(command))
+    def remembered(command, **given):
+        children.append(start(command, **given))
         return children[-1]
 
-    monkeypatch.setattr(retraining, "_start", remembered)
+    monkeypatch.setattr(child, "_start", remembered)
     workbench.jobs.start(polling_interval_s=0.02)
     job = begun(workbench, corrections, admin, plan=RetrainingPlan(n_epochs=200))
     wait_until(lambda: children)

@@ -210,7 +210,7 @@ def test_recordings_are_heard_once_and_bad_ones_named(parent, tmp_path):
 
 
 def test_the_command_prints_json_and_keeps_good_rows(parent, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.retrain_commands._be_modest", lambda: None)
+    monkeypatch.setattr("training.retrain_commands.be_modest", lambda: None)
     for number in range(6):
         (tmp_path / f"{number}.wav").write_bytes(voice_wav(seconds=1, pitch_hz=110 + 20 * number))
     manifest = tmp_path / "corrections.csv"
