@@ -48,6 +48,7 @@ from core.store.usage import (
     select_usage_by_user,
     select_usage_events,
     select_usage_over_time,
+    select_usage_overview,
     select_usage_summary,
 )
 from core.store.usage_days import append_late_days, sum_up_days
@@ -165,26 +166,14 @@ def questions(store: Store) -> dict[str, Callable[[], object]]:
 
 def admin_page(store: Store, month_start: datetime, asked: UsageFilter) -> None:
     """Every question that one run of the page Admin asks of the ledger."""
-    select_usage_summary(store, reader=ADMIN, filter=asked)
-    select_usage_over_time(store, reader=ADMIN, bucket=TimeBucket.DAY, filter=asked)
-    count_usage_by_emotion(store, reader=ADMIN, filter=asked)
-    count_usage_by_confidence(store, reader=ADMIN, filter=asked)
-    select_usage_by_user(store, reader=ADMIN, filter=asked)
-    select_usage_by_key(store, reader=ADMIN, filter=asked)
-    select_usage_by_route(store, reader=ADMIN, filter=asked)
-    count_usage_by_status(store, reader=ADMIN, filter=asked)
+    select_usage_overview(store, reader=ADMIN, bucket=TimeBucket.DAY, filter=asked)
     select_month_usage_by_user(store, reader=ADMIN, month_start=month_start)
-    select_usage_by_plan(store, reader=ADMIN, filter=asked)
 
 
 def usage_page(store: Store, mine: Reader, user_id: UUID, month_start: datetime, asked: UsageFilter) -> None:
     """Every question that one run of the page Usage asks of the ledger, for the user with most lines."""
     select_month_usage(store, user_id=user_id, month_start=month_start)
-    select_usage_summary(store, reader=mine, filter=asked)
-    select_usage_over_time(store, reader=mine, bucket=TimeBucket.DAY, filter=asked)
-    count_usage_by_emotion(store, reader=mine, filter=asked)
-    count_usage_by_status(store, reader=mine, filter=asked)
-    select_usage_by_key(store, reader=mine, filter=asked)
+    select_usage_overview(store, reader=mine, bucket=TimeBucket.DAY, filter=asked)
 
 
 def answering(ask: Callable[[], object]) -> str:

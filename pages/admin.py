@@ -9,16 +9,7 @@ import streamlit as st
 from core.alerts import account_of
 from core.domain import Reader
 from core.store.predictions import TimeBucket
-from core.store.usage import (
-    month_of,
-    select_month_usage_by_user,
-    select_usage_by_key,
-    select_usage_by_plan,
-    select_usage_by_route,
-    select_usage_by_user,
-    select_usage_over_time,
-    select_usage_summary,
-)
+from core.store.usage import UsageOverview, month_of, select_month_usage_by_user, select_usage_overview
 from core.workbench import Workbench
 from pages.parts import alerts, people_names, periods, session, usage_figures, usage_tables, usage_words
 from pages.parts.people_names import Names
@@ -31,18 +22,18 @@ def render() -> None:
     st.caption("Who uses what, how fast and how well it is answered, and what that costs.")
     watch(workbench)
     period = periods.choose(key="admin_period")
-    summary = select_usage_summary(workbench.store, reader=reader, filter=period.filter)
+    usage = select_usage_overview(workbench.store, reader=reader, bucket=period.bucket, filter=period.filter)
     names = people_names.names_of_all(workbench)
-    if summary.figures.n_requests == 0:
+    if usage.summary.figures.n_requests == 0:
         empty(period)
     else:
-        usage_figures.summary(summary, period, is_for_admins=True)
-        in_charts(workbench, reader, period, zone)
-        in_tables(workbench, reader, period, names, zone)
-        usage_figures.troubles(workbench, reader, period, key="admin_troubles")
-    quotas_and_money(workbench, reader, period, names)
+        usage_figures.summary(usage.summary, period, is_for_admins=True)
+        in_charts(usage, period, zone)
+        in_tables(usage, names, zone)
+        usage_figures.troubles(usage.by_status, period, key="admin_troubles")
+    quotas_and_money(workbench, reader, usage, period, names)
     usage_figures.accuracy(workbench.corrected_answers())
-    if summary.figures.n_requests > 0:
+    if usage.summary.figures.n_requests > 0:
         usage_figures.download(workbench, reader, period, names, key="admin_download")
 
 
@@ -59,8 +50,8 @@ def empty(period: Period) -> None:
         st.page_link("analyse.py", label="Analyse a recording", icon=":material/graphic_eq:")
 
 
-def in_charts(workbench: Workbench, reader: Reader, period: Period, zone: tzinfo) -> None:
-    buckets = select_usage_over_time(workbench.store, reader=reader, bucket=period.bucket, filter=period.filter)
+def in_charts(usage: UsageOverview, period: Period, zone: tzinfo) -> None:
+    buckets = usage.over_time
     left, right = st.columns(2, gap="large")
     with left:
         usage_figures.over_time(buckets, period, zone, key="admin_over_time")
@@ -68,28 +59,29 @@ def in_charts(workbench: Workbench, reader: Reader, period: Period, zone: tzinfo
         usage_figures.latency(buckets, period, zone, key="admin_latency")
     left, right = st.columns(2, gap="large")
     with left:
-        usage_figures.emotions(workbench, reader, period, key="admin_emotions")
+        usage_figures.emotions(usage.by_emotion, key="admin_emotions")
     with right:
-        usage_figures.confidence(workbench, reader, period, key="admin_confidence")
+        usage_figures.confidence(usage.by_confidence, key="admin_confidence")
     usage_figures.predictions(buckets, period, zone, key="admin_predictions")
     frame = usage_tables.buckets_frame(buckets, is_hourly=period.bucket is TimeBucket.HOUR)
     with st.expander(f"By {period.bucket}", icon=":material/table_rows:", key="admin_table"):
         usage_tables.draw(frame, key="admin_by_time", alt=f"Usage by {period.bucket}")
 
 
-def in_tables(workbench: Workbench, reader: Reader, period: Period, names: Names, zone: tzinfo) -> None:
+def in_tables(usage: UsageOverview, names: Names, zone: tzinfo) -> None:
     usage_figures.heading("Top users", help="Those with most calls first.")
-    by_user = select_usage_by_user(workbench.store, reader=reader, filter=period.filter)
-    usage_tables.draw(usage_tables.users_frame(by_user, names, zone=zone), key="admin_by_user", alt="Usage by user")
+    usage_tables.draw(
+        usage_tables.users_frame(usage.by_user, names, zone=zone), key="admin_by_user", alt="Usage by user"
+    )
     usage_figures.heading("By key", help="Those with most calls first.")
-    by_key = select_usage_by_key(workbench.store, reader=reader, filter=period.filter)
-    usage_tables.draw(usage_tables.keys_frame(by_key, names, zone=zone), key="admin_by_key", alt="Usage by API key")
+    usage_tables.draw(
+        usage_tables.keys_frame(usage.by_key, names, zone=zone), key="admin_by_key", alt="Usage by API key"
+    )
     usage_figures.heading("By route", help="Those with most requests first.")
-    by_route = select_usage_by_route(workbench.store, reader=reader, filter=period.filter)
-    usage_tables.draw(usage_tables.routes_frame(by_route), key="admin_by_route", alt="Usage by route")
+    usage_tables.draw(usage_tables.routes_frame(usage.by_route), key="admin_by_route", alt="Usage by route")
 
 
-def quotas_and_money(workbench: Workbench, reader: Reader, period: Period, names: Names) -> None:
+def quotas_and_money(workbench: Workbench, reader: Reader, usage: UsageOverview, period: Period, names: Names) -> None:
     settings = workbench.settings
     left, right = st.columns(2, gap="large")
     with left:
@@ -106,9 +98,8 @@ def quotas_and_money(workbench: Workbench, reader: Reader, period: Period, names
             "Cost and revenue by plan",
             help="Calls times the price and the cost of one, which are settings of the plan.",
         )
-        by_plan = select_usage_by_plan(workbench.store, reader=reader, filter=period.filter)
-        if by_plan:
-            frame = usage_tables.plans_frame(by_plan, settings.plans, settings.currency)
+        if usage.by_plan:
+            frame = usage_tables.plans_frame(usage.by_plan, settings.plans, settings.currency)
             usage_tables.draw(frame, key="admin_plans", alt="Calls, revenue and cost by plan")
         else:
             st.caption(f"No calls {period.words}.")

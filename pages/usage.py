@@ -9,13 +9,7 @@ import streamlit as st
 from core.access.limits import plan_of
 from core.domain import Caller
 from core.store.predictions import TimeBucket
-from core.store.usage import (
-    month_of,
-    select_month_usage,
-    select_usage_by_key,
-    select_usage_over_time,
-    select_usage_summary,
-)
+from core.store.usage import month_of, select_month_usage, select_usage_overview
 from core.workbench import Workbench
 from pages.parts import people_names, periods, session, usage_figures, usage_tables
 
@@ -27,28 +21,27 @@ def render() -> None:
     quota(workbench, caller)
     reader = session.own_reader()
     period, zone = periods.choose(key="usage_period"), session.zone()
-    summary = select_usage_summary(workbench.store, reader=reader, filter=period.filter)
+    usage = select_usage_overview(workbench.store, reader=reader, bucket=period.bucket, filter=period.filter)
     names = people_names.names_of_one(workbench, caller.user)
-    if summary.figures.n_requests == 0:
+    if usage.summary.figures.n_requests == 0:
         empty(period)
     else:
-        usage_figures.summary(summary, period)
-        buckets = select_usage_over_time(workbench.store, reader=reader, bucket=period.bucket, filter=period.filter)
+        usage_figures.summary(usage.summary, period)
+        buckets = usage.over_time
         left, right = st.columns([6, 5], gap="large")
         with left:
             usage_figures.over_time(buckets, period, zone, key="usage_over_time")
         with right:
-            usage_figures.emotions(workbench, reader, period, key="usage_emotions")
-        usage_figures.troubles(workbench, reader, period, key="usage_troubles")
+            usage_figures.emotions(usage.by_emotion, key="usage_emotions")
+        usage_figures.troubles(usage.by_status, period, key="usage_troubles")
         by_bucket = usage_tables.buckets_frame(buckets, is_hourly=period.bucket is TimeBucket.HOUR)
         with st.expander(f"By {period.bucket}", icon=":material/table_rows:", key="usage_table"):
             usage_tables.draw(by_bucket, key="usage_by_time", alt=f"Usage by {period.bucket}")
-    used = select_usage_by_key(workbench.store, reader=reader, filter=period.filter)
-    if used or names.keys:
+    if usage.by_key or names.keys:
         usage_figures.heading("By key", help="Keys are made, renewed and revoked on the page Account.")
-        frame = usage_tables.own_keys_frame(used, names.keys, zone=zone)
+        frame = usage_tables.own_keys_frame(usage.by_key, names.keys, zone=zone)
         usage_tables.draw(frame, key="usage_by_key", alt="Usage by API key")
-    if summary.figures.n_requests > 0:
+    if usage.summary.figures.n_requests > 0:
         usage_figures.download(workbench, reader, period, names, key="usage_download")
 
 

@@ -6,8 +6,9 @@ a caller sees: their own, and admins all. Counting, quantiles and binning happen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -63,6 +64,7 @@ from core.store.usage_measures import (
 )
 
 QUANTILES = (0.5, 0.95, 0.99)
+_WHOLE_DAYS = (TimeBucket.DAY, TimeBucket.WEEK, TimeBucket.MONTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,21 @@ class ConfidenceBin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageOverview:
+    """All that the page Admin draws of a period, as it was at one moment."""
+
+    summary: UsageSummary
+    over_time: list[UsageInBucket]
+    by_user: list[UsageOfUser]
+    by_key: list[UsageOfKey]
+    by_route: list[UsageOfRoute]
+    by_plan: list[UsageOfPlan]
+    by_status: list[StatusCount]
+    by_emotion: dict[Emotion, int]
+    by_confidence: list[ConfidenceBin]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsagePage:
     """Some lines of the ledger, newest first, and where the next ones begin."""
 
@@ -269,15 +286,7 @@ def select_usage_over_time(
     with store.snapshot("summing up the usage ledger over time") as connection:
         rows = asked.figures(connection, usage_day_callers)
         latencies = asked.latencies(connection)
-    found = [
-        UsageInBucket(
-            started_at=row.started_at,
-            figures=_figures(row),
-            latency=latencies.get((row.started_at,), NO_LATENCY),
-        )
-        for row in rows
-    ]
-    return sorted(found, key=lambda each: each.started_at)
+    return _in_order_of_time(rows, latencies)
 
 
 def select_usage_by_user(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfUser]:
@@ -310,7 +319,7 @@ def select_usage_by_route(store: Store, *, reader: Reader, filter: UsageFilter =
         )
         for row in rows
     )
-    return sorted(found, key=lambda each: (-each.figures.n_requests, each.route, each.method))
+    return sorted(found, key=_busiest_first)
 
 
 def select_usage_by_plan(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> list[UsageOfPlan]:
@@ -325,14 +334,14 @@ def count_usage_by_status(store: Store, *, reader: Reader, filter: UsageFilter =
     with store.snapshot("counting the usage ledger by status") as connection:
         rows = _Asked(reader=reader, filter=filter, keys=("route", "status")).figures(connection, usage_day_routes)
     found = [StatusCount(route=row.route, status=row.status, n_requests=int(row.n_requests)) for row in rows]
-    return sorted(found, key=lambda each: (-each.n_requests, each.route, each.status))
+    return sorted(found, key=_commonest_first)
 
 
 def count_usage_by_emotion(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> dict[Emotion, int]:
     """How many predictions each emotion has, all eight in their order, zeros included."""
     with store.snapshot("counting the usage ledger by emotion") as connection:
         counts = _Asked(reader=reader, filter=filter).answers(connection, EMOTIONS)
-    return {emotion: counts[emotion_column(emotion)] for emotion in Emotion}
+    return _emotions_of(counts)
 
 
 def count_usage_by_confidence(
@@ -350,12 +359,132 @@ def count_usage_by_confidence(
             known = _matching(select(bin_of), reader, filter).where(_TABLE.c.confidence.is_not(None)).subquery()
             rows = connection.execute(select(known.c.bin, func.count()).group_by(known.c.bin)).all()
             counts = {int(row[0]): int(row[1]) for row in rows}
+    return _bins_of(counts, n_bins)
+
+
+def select_usage_overview(
+    store: Store, *, reader: Reader, bucket: TimeBucket, filter: UsageFilter = ALL_USAGE
+) -> UsageOverview:
+    """What the single questions about the same lines give, asked in one round: what they share is read once."""
+    asked = _Asked(reader=reader, filter=filter)
+    with store.snapshot("summing up the usage ledger") as connection:
+        asked = replace(asked, covered=asked.coverage(connection))
+        over_time = _Asked(reader=reader, filter=filter, bucket=bucket)
+        over_time = replace(over_time, covered=asked.covered if bucket in _WHOLE_DAYS else None)
+        by_route = replace(asked, keys=("method", "route"))
+        buckets = over_time.figures(connection, usage_day_callers)
+        callers = replace(asked, keys=("user_id", "key_id", "plan")).figures(connection, usage_day_callers)
+        statuses = replace(asked, keys=("method", "route", "status")).figures(connection, usage_day_routes)
+        counts = asked.answers(connection, (*EMOTIONS, *CONFIDENCES))
+        if asked.covered and asked.covered.days and over_time.covered and reader.sees_everything:
+            found = replace(by_route, bucket=bucket).histograms(connection, asked.covered)
+            of_all, of_routes, of_buckets = (_added_up(found, part) for part in (slice(0), slice(2), slice(2, 3)))
+        else:
+            of_all, of_routes, of_buckets = (each.latencies(connection) for each in (asked, by_route, over_time))
+    return UsageOverview(
+        summary=UsageSummary(
+            figures=_sum_of(callers),
+            latency=of_all.get((), NO_LATENCY),
+            first_at=min((row.first_at for row in callers if row.first_at is not None), default=None),
+        ),
+        over_time=_in_order_of_time(buckets, of_buckets),
+        by_user=sorted(
+            (UsageOfUser(user_id=user, figures=_sum_of(rows)) for (user,), rows in _by(callers, "user_id")),
+            key=_most_first,
+        ),
+        by_key=sorted(
+            (
+                UsageOfKey(key_id=key, user_id=user, figures=_sum_of(rows))
+                for (key, user), rows in _by(callers, "key_id", "user_id")
+            ),
+            key=_most_first,
+        ),
+        by_plan=sorted(
+            (UsageOfPlan(plan=plan, figures=_sum_of(rows)) for (plan,), rows in _by(callers, "plan")), key=_most_first
+        ),
+        by_route=sorted(
+            (
+                UsageOfRoute(
+                    method=method,
+                    route=route,
+                    figures=_sum_of(rows),
+                    latency=of_routes.get((method, route), NO_LATENCY),
+                )
+                for (method, route), rows in _by(statuses, "method", "route")
+            ),
+            key=_busiest_first,
+        ),
+        by_status=sorted(
+            (
+                StatusCount(route=route, status=status, n_requests=_sum_of(rows).n_requests)
+                for (route, status), rows in _by(statuses, "route", "status")
+            ),
+            key=_commonest_first,
+        ),
+        by_emotion=_emotions_of(counts),
+        by_confidence=_bins_of({number: counts[confidence_column(number)] for number in range(N_CONFIDENCE_BINS)}),
+    )
+
+
+def _by(rows: Sequence[Row[Any]], *names: str) -> Iterable[tuple[tuple[Any, ...], list[Row[Any]]]]:
+    found: dict[tuple[Any, ...], list[Row[Any]]] = {}
+    for row in rows:
+        found.setdefault(tuple(row._mapping[name] for name in names), []).append(row)
+    return found.items()
+
+
+def _sum_of(rows: Sequence[Row[Any]]) -> UsageFigures:
+    each = [_figures(row) for row in rows]
+    return UsageFigures(
+        n_requests=sum(one.n_requests for one in each),
+        n_refused=sum(one.n_refused for one in each),
+        n_failed=sum(one.n_failed for one in each),
+        n_calls=sum(one.n_calls for one in each),
+        n_predictions=sum(one.n_predictions for one in each),
+        audio_s=math.fsum(one.audio_s for one in each),
+        last_at=max((one.last_at for one in each if one.last_at is not None), default=None),
+    )
+
+
+def _added_up(found: dict[tuple[Hashable, ...], Histogram], part: slice) -> dict[tuple[Hashable, ...], Latency]:
+    """Quantiles by a part of the keys."""
+    sums: dict[tuple[Hashable, ...], Histogram] = {}
+    for key, histogram in found.items():
+        sums[key[part]] = sums[key[part]] + histogram if key[part] in sums else histogram
+    return {key: Latency(**_quantiles(histogram)) for key, histogram in sums.items()}
+
+
+def _in_order_of_time(rows: Sequence[Row[Any]], latencies: dict[tuple[Hashable, ...], Latency]) -> list[UsageInBucket]:
+    found = [
+        UsageInBucket(
+            started_at=row.started_at,
+            figures=_figures(row),
+            latency=latencies.get((row.started_at,), NO_LATENCY),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda each: each.started_at)
+
+
+def _emotions_of(counts: dict[str, int]) -> dict[Emotion, int]:
+    return {emotion: counts[emotion_column(emotion)] for emotion in Emotion}
+
+
+def _bins_of(counts: dict[int, int], n_bins: int = N_CONFIDENCE_BINS) -> list[ConfidenceBin]:
     return [
         ConfidenceBin(
             confidence=Interval(low=number / n_bins, high=(number + 1) / n_bins), n_predictions=counts.get(number, 0)
         )
         for number in range(n_bins)
     ]
+
+
+def _busiest_first(each: UsageOfRoute) -> tuple[int, str, str]:
+    return (-each.figures.n_requests, each.route, each.method)
+
+
+def _commonest_first(each: StatusCount) -> tuple[int, str, int]:
+    return (-each.n_requests, each.route, each.status)
 
 
 def select_month_usage(store: Store, *, user_id: UUID, month_start: datetime) -> MonthUsage:
@@ -430,10 +559,12 @@ class _Asked:
     filter: UsageFilter
     keys: tuple[str, ...] = ()
     bucket: TimeBucket | None = None
+    covered: Coverage | None = None
+    """What is known of that already, of another question about the same time in the same transaction."""
 
     def figures(self, connection: Connection, sums: Table) -> Sequence[Row[Any]]:
         """Figures by the keys: of whole days from `sums`, of all else from the ledger."""
-        covered = self._coverage(connection)
+        covered = self.coverage(connection)
         keys = self._keys(_TABLE, _TABLE.c.began_at)
         lines = self._lines(select(*keys, *FIGURES), covered).group_by(*keys)
         if not covered.days:
@@ -446,7 +577,7 @@ class _Asked:
 
     def answers(self, connection: Connection, counts: Sequence[Label[int]]) -> dict[str, int]:
         """How many answers each of `counts` counts, by its name."""
-        covered = self._coverage(connection)
+        covered = self.coverage(connection)
         found = dict(connection.execute(self._lines(select(*counts), covered)).mappings().one())
         if covered.days:
             columns = (func.sum(usage_day_answers.c[count.name]).label(count.name) for count in counts)
@@ -457,11 +588,17 @@ class _Asked:
     def latencies(self, connection: Connection) -> dict[tuple[Hashable, ...], Latency]:
         """Quantiles of answer times by the keys: exact where the ledger alone is asked, within 1 % otherwise."""
         everybodys = self.reader.sees_everything
-        covered = self._coverage(connection) if everybodys or not self.keys else self._lines_alone()
+        covered = self.coverage(connection) if everybodys or not self.keys else self._lines_alone()
         keys = self._keys(_TABLE, _TABLE.c.began_at)
         if not covered.days:
             rows = connection.execute(self._lines(select(*keys, *_EXACT_LATENCY), covered).group_by(*keys)).all()
             return {tuple(row[: len(keys)]): _latency(row) for row in rows}
+        return {key: Latency(**_quantiles(each)) for key, each in self.histograms(connection, covered).items()}
+
+    def histograms(self, connection: Connection, covered: Coverage) -> dict[tuple[Hashable, ...], Histogram]:
+        """Answer times in bins by the keys, of which some days are summed up."""
+        everybodys = self.reader.sees_everything
+        keys = self._keys(_TABLE, _TABLE.c.began_at)
         binned = (
             self._lines(select(*keys, LATENCY_BIN.label("bin")), covered).where(LATENCY_BIN.is_not(None)).subquery()
         )
@@ -470,11 +607,13 @@ class _Asked:
         days = self._days(select(*self._keys(sums, sums.c.day), sums.c.latencies), sums, covered)
         for *key, kept in connection.execute(days):
             add_packed(found.setdefault(tuple(key), empty_histogram()), kept)
-        return {key: Latency(**_quantiles(histogram)) for key, histogram in found.items()}
+        return found
 
-    def _coverage(self, connection: Connection) -> Coverage:
+    def coverage(self, connection: Connection) -> Coverage:
+        if self.covered is not None:
+            return self.covered
         is_narrow = self.filter != UsageFilter(since=self.filter.since, before=self.filter.before)
-        if is_narrow or self.bucket in (TimeBucket.MINUTE, TimeBucket.HOUR):
+        if is_narrow or (self.bucket is not None and self.bucket not in _WHOLE_DAYS):
             return self._lines_alone()
         return coverage_of(connection, since=self.filter.since, before=self.filter.before)
 

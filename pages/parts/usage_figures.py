@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
 import streamlit as st
 
-from core.domain import MonthUsage, Reader
+from core.domain import Emotion, MonthUsage, Reader
 from core.machine import disk_share, memory_share, processor_share, resident_mb
 from core.plans import Plan
 from core.reports.usage_csv import MAX_ROWS, usage_csv
-from core.store.usage import (
-    UsageInBucket,
-    UsageSummary,
-    count_usage_by_confidence,
-    count_usage_by_emotion,
-    count_usage_by_status,
-)
+from core.store.usage import ConfidenceBin, StatusCount, UsageInBucket, UsageSummary
 from core.workbench import Workbench
 from pages.parts import charts, session, usage_charts, usage_tables, usage_words, words
 from pages.parts.people_names import Names
@@ -94,10 +88,9 @@ def predictions(buckets: Sequence[UsageInBucket], period: Period, zone: tzinfo, 
     )
 
 
-def emotions(workbench: Workbench, reader: Reader, period: Period, *, key: str) -> None:
+def emotions(counts: Mapping[Emotion, int], *, key: str) -> None:
     """Draw how often which emotion was heard."""
     heading("What was heard", help="The most probable emotion of every answer, live streams included.")
-    counts = count_usage_by_emotion(workbench.store, reader=reader, filter=period.filter)
     st.plotly_chart(
         charts.by_emotion(counts, (), surface()),
         key=key,
@@ -106,19 +99,18 @@ def emotions(workbench: Workbench, reader: Reader, period: Period, *, key: str) 
     )
 
 
-def confidence(workbench: Workbench, reader: Reader, period: Period, *, key: str) -> None:
+def confidence(bins: Sequence[ConfidenceBin], *, key: str) -> None:
     """Draw how sure the answers were."""
     heading("How sure answers were", help=words.CONFIDENCE_HELP)
-    bins = count_usage_by_confidence(workbench.store, reader=reader, filter=period.filter)
     st.plotly_chart(
         usage_charts.confidence(bins, surface()), key=key, config=charts.CONFIG, alt="Answers by confidence"
     )
 
 
-def troubles(workbench: Workbench, reader: Reader, period: Period, *, key: str) -> None:
+def troubles(counts: Sequence[StatusCount], period: Period, *, key: str) -> None:
     """Draw what went wrong, in plain words."""
     heading("What went wrong", help=usage_words.ERRORS_HELP)
-    found = usage_words.troubles(count_usage_by_status(workbench.store, reader=reader, filter=period.filter))
+    found = usage_words.troubles(counts)
     if not found:
         st.success(f"Nothing went wrong {period.words}.", icon=":material/check_circle:")
         return

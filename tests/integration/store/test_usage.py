@@ -252,6 +252,7 @@ QUESTIONS = {
 }
 FURTHER = {
     "select_usage_over_time": {"bucket": TimeBucket.DAY},
+    "select_usage_overview": {"bucket": TimeBucket.DAY},
     "select_month_usage_by_user": {"month_start": datetime(2026, 3, 1, tzinfo=UTC)},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from core.store.usage import (
     select_usage_by_route,
     select_usage_by_user,
     select_usage_over_time,
+    select_usage_overview,
     select_usage_summary,
 )
 from core.store.usage_days import coverage_of, empty_histogram, quantile_of, sum_up_days
@@ -93,6 +94,11 @@ def answers(store, reader, asked):
         count_usage_by_confidence(store, n_bins=7, **ask),
         select_month_usage_by_user(store, reader=reader, month_start=START),
     ]
+    for bucket, buckets in zip(TimeBucket, over_time, strict=True):
+        whole = select_usage_overview(store, bucket=bucket, **ask)
+        assert _rounded([getattr(whole, field.name) for field in fields(whole)]) == _rounded(
+            [summary, buckets, counted[3], counted[4], routes, *counted[6:10]]
+        )
     latencies = [summary.latency, *(each.latency for each in routes)]
     latencies += [each.latency for buckets in over_time for each in buckets]
     return counted, [time for each in latencies for time in (each.p50_ms, each.p95_ms, each.p99_ms)]
