@@ -97,7 +97,7 @@ def delete_idempotency_key(store: Store, *, reader: Reader, key: str) -> None:
     try_again(let_go)
 
 
-def delete_answers_about(connection: Connection, recording_id: UUID) -> None:
+def drop_answers_about(connection: Connection, recording_id: UUID) -> None:
     """Let go of every key whose kept answer tells of a recording, in the transaction that deletes that."""
     answers = idempotency_answers.c
     about_it = connection.execute(

@@ -17,7 +17,7 @@ from core.domain import NOBODY, AudioFormat, Reader, Recording, Source
 from core.errors import StoreError
 from core.identifiers import new_id
 from core.store.engine import Store, try_again
-from core.store.idempotency import delete_answers_about
+from core.store.idempotency import drop_answers_about
 from core.store.labelling import drop_labelling_of
 from core.store.schema import (
     prediction_details,
@@ -208,7 +208,7 @@ def _delete_predictions(connection: Connection, recording_id: UUID) -> None:
 def _delete_row(connection: Connection, recording_id: UUID) -> None:
     drop_labelling_of(connection, recording_id)
     connection.execute(delete(recording_terms).where(recording_terms.c.recording_id == recording_id))
-    delete_answers_about(connection, recording_id)
+    drop_answers_about(connection, recording_id)
     uses = update(training_uses).where(training_uses.c.recording_id == recording_id)
     connection.execute(uses.values(recording_deleted_at=datetime.now(UTC)))
     connection.execute(delete(recordings).where(recordings.c.id == recording_id))

@@ -36,6 +36,7 @@ from core.store.recordings import (
     count_recordings,
     delete_recording,
     insert_recording,
+    kept_for_ever,
     select_recording,
     select_recordings_by_id,
     update_recording_project,
@@ -49,7 +50,13 @@ MEMBER = Reader(user_id=new_id(), project_ids=frozenset({new_id(), PROJECT}))
 ASKING = ("select_", "count_", "update_", "delete_")
 ABOUT_THE_STORE_ITSELF = {"core.store.engine", "core.store.alerts", "core.store.sealed_columns"}
 """Alerts are about the machine and all who use it: only the page of admins shows them."""
-OF_ONE_USER = {"select_month_usage", "select_ratings_by", "select_decisions_by", "update_notes_of"}
+OF_ONE_USER = {
+    "select_month_usage",
+    "select_ratings_by",
+    "select_decisions_by",
+    "update_notes_of",
+    "select_veiled_recordings",
+}
 """Named by their id: it reads with no other eyes."""
 OF_ONE_PROJECT = "core.store.labelling"
 """Names the project, which `core.access.projects.Projects.find` has found with the eyes of whoever asks."""
@@ -128,7 +135,9 @@ def test_what_nobody_owns_is_seen_by_those_who_see_everything_alone(store):
 
 def test_members_of_a_project_see_what_is_put_into_it_and_no_longer_when_it_is_taken_out(store, recording, prediction):
     for project_id, member_sees in ((PROJECT, True), (None, False)):
-        assert update_recording_project(store, recording_id=recording.id, project_id=project_id, reader=ANNA)
+        assert update_recording_project(
+            store, recording_id=recording.id, project_id=project_id, reader=ANNA, kept_for=kept_for_ever
+        )
         moved = select_recording(store, recording_id=recording.id, reader=ANNA)
         assert moved.project_id == project_id
         assert seen(store, MEMBER, moved, prediction) == [member_sees] * 14
@@ -140,7 +149,9 @@ def test_only_its_owner_moves_a_recording(store, recording):
     shared = make_recording("shared", owner_id=ANNA.user_id, project_id=PROJECT)
     insert_recording(store, recording=shared)
     for reader, meant in ((BORIS, recording), (MEMBER, shared)):
-        assert not update_recording_project(store, recording_id=meant.id, project_id=None, reader=reader)
+        assert not update_recording_project(
+            store, recording_id=meant.id, project_id=None, reader=reader, kept_for=kept_for_ever
+        )
     assert select_recording(store, recording_id=shared.id, reader=ANNA).project_id == PROJECT
 
 
