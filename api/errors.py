@@ -105,6 +105,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.LabellingError, 422, "Cannot be labelled"),
         _of(errors.NotLabelledError, 409, "Not set up to be labelled"),
         _of(errors.UnknownAssignmentError, 404, "No such clip"),
+        _of(errors.AnswerHiddenError, 409, "Rate it first"),
         _of(errors.LabelsFileError, 422, "The file holds no ratings"),
         _of(errors.ConsentNeededError, 403, "Consent is needed first"),
         _of(errors.PurposeRefusedError, 403, "A prohibited purpose"),

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from api.access import OpenWorkbench
+from api.access import Asking, OpenWorkbench
 from api.labels import AskedLabel
 from api.limits import body_cap_mb
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
 from api.uploads import form_schema, received_file
 from api.usage import usage_of
+from core.domain import Caller
 from core.usage import Use
 from core.workbench import Workbench
 
@@ -52,11 +53,11 @@ class ExplainParameters(BaseModel):
     "/explain",
     summary="Say which parts of a recording spoke for an emotion",
     response_description="A SHAP value for each stretch of time and band of frequency, and what the voice does there.",
-    responses=refusals(400, 404, 408, 413, 415, 422, 503),
+    responses=refusals(400, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=form_schema(ExplainParameters, "file", is_list=False),
 )
 async def explain(
-    request: Request, workbench: OpenWorkbench, query: Annotated[ExplainParameters, Query()]
+    request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[ExplainParameters, Query()]
 ) -> ExplanationShape:
     """Decodes the recording as predict does and asks the model about it many times. Nothing is stored.
 
@@ -66,16 +67,21 @@ async def explain(
     max_mb = body_cap_mb(request, settings.max_upload_mb)
     async with received_file(request, query, max_mb=max_mb, stall_s=settings.upload_stall_s) as (file, parameters):
         data = await file.read()
-    future = workbench.executor.submit(partial(_explained, workbench, data, parameters, usage_of(request.scope)))
+    future = workbench.executor.submit(
+        partial(_explained, workbench, data, parameters, caller, usage_of(request.scope))
+    )
     return await asyncio.wrap_future(future)
 
 
-def _explained(workbench: Workbench, data: bytes, parameters: ExplainParameters, use: Use) -> ExplanationShape:
+def _explained(
+    workbench: Workbench, data: bytes, parameters: ExplainParameters, caller: Caller, use: Use
+) -> ExplanationShape:
     attribution = workbench.explain(
         data,
         emotion=parameters.emotion,
         contrast=parameters.contrast,
         model=parameters.model,
+        shown_to=caller.reader,
         seed=parameters.seed,
         start_s=parameters.start_s,
     )

@@ -34,8 +34,8 @@ from api.schemas import (
 from api.uploads import form_schema, merged, name_of, received_file, received_form
 from api.usage import usage_of
 from core.domain import Caller, Source
-from core.errors import AccessError, BusyError, InvalidParameterError, TelepathyError, UnknownPredictionError
-from core.store.predictions import PredictionFilter, PredictionOrder, select_prediction, select_predictions
+from core.errors import AccessError, BusyError, InvalidParameterError, TelepathyError
+from core.store.predictions import PredictionFilter, PredictionOrder, find_prediction, select_predictions
 from core.workbench import Analysis, Workbench
 
 router = APIRouter(prefix="/api/v1", tags=["predictions"])
@@ -131,7 +131,7 @@ _REFUSALS = {
     403: "Known, but not allowed to do this; `code` tells why.",
     404: "There is no such thing.",
     408: "The upload stalled.",
-    409: "Not in this state, or the request with this Idempotency-Key is still being answered.",
+    409: "Not in this state; or rate it first (`answer_hidden`); or the request with this key is still being answered.",
     413: "The upload, or the body, is too large.",
     415: "The body is of another type than stated here, or the file no recording.",
     422: "A parameter is out of place, or the recording cannot be used; `code` tells which.",
@@ -151,6 +151,7 @@ async def _analyse(
             name=name,
             source=source,
             owner=caller.user.id,
+            shown_to=caller.reader,
             project_id=parameters.project,
             n_passes=parameters.n_passes,
             timeline=parameters.timeline,
@@ -170,7 +171,7 @@ async def _require_consent(workbench: Workbench, caller: Caller, parameters: Pre
     "/predict",
     summary="Say which emotion a recording carries",
     response_description="What the model heard, how sure it is, and how good the recording was.",
-    responses=refusals(400, 404, 408, 413, 415, 422, 503),
+    responses=refusals(400, 404, 408, 409, 413, 415, 422, 503),
     response_model=PredictionShape,
     openapi_extra={**form_schema(PredictParameters, "file", is_list=False), "parameters": [PARAMETER]},
 )
@@ -201,7 +202,7 @@ async def predict(
     "/batch-predict",
     summary="Say which emotions several recordings carry",
     response_description="Each recording in one of two lists: answered, or refused with its problem.",
-    responses=refusals(400, 404, 408, 413, 415, 422, 503),
+    responses=refusals(400, 404, 408, 409, 413, 415, 422, 503),
     response_model=BatchShape,
     openapi_extra={**form_schema(PredictParameters, "files", is_list=True), "parameters": [PARAMETER]},
 )
@@ -317,10 +318,10 @@ def list_predictions(
     return PredictionPageShape(items=[PredictionRowShape.of(row) for row in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/predictions/{prediction_id}", summary="Read one prediction", responses=refusals(404, 422, 503))
+@router.get("/predictions/{prediction_id}", summary="Read one prediction", responses=refusals(404, 409, 422, 503))
 def read_prediction(prediction_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> PredictionShape:
-    """The same answer that `predict` gave, as it stands in the store."""
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader)
-    if prediction is None:
-        raise UnknownPredictionError(prediction_id)
-    return PredictionShape.of(prediction)
+    """The same answer that `predict` gave, as it stands in the store.
+
+    Refused with `answer_hidden` while you are to rate the recording without knowing it.
+    """
+    return PredictionShape.of(find_prediction(workbench.store, prediction_id=prediction_id, reader=reader))

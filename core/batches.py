@@ -72,6 +72,7 @@ from core.store.batches import (
     select_unfinished_batches,
     select_waiting_items,
 )
+from core.store.blindfolds import select_veiled_recordings
 from core.store.recordings import insert_recordings, update_recording_project
 from core.usage import Call as UsageCall
 
@@ -549,12 +550,15 @@ class Batches:
     ) -> int:
         if not outcomes:
             return 0
+        veiled = select_veiled_recordings(
+            self._store, user_id=batch.owner_id, recording_ids=[recording.id for recording in recordings]
+        )
         insert_batch_outcomes(
             self._store,
             batch=batch,
             outcomes=outcomes,
             predictions=predictions,
-            events=[_usage_event(batch, prediction) for prediction in predictions],
+            events=[_usage_event(batch, each, is_hidden=each.recording_id in veiled) for each in predictions],
         )
         self._workbench.limits.add_audio(batch.owner_id, sum(each.duration_s for each in predictions))
         for recording, prediction in zip(recordings, predictions, strict=True):
@@ -684,8 +688,11 @@ def _prediction(heard: Heard, recording: Recording) -> Prediction:
     )
 
 
-def _usage_event(batch: Batch, prediction: Prediction) -> UsageEvent:
-    """A further line of the request that sent the batch: calls are counted by that one, recordings by these."""
+def _usage_event(batch: Batch, prediction: Prediction, *, is_hidden: bool) -> UsageEvent:
+    """A further line of the request that sent the batch: calls are counted by that one, recordings by these.
+
+    Without the answer where it is hidden from whoever sent it: they see their lines.
+    """
     return UsageEvent(
         id=new_id(),
         at=prediction.created_at,
@@ -698,8 +705,8 @@ def _usage_event(batch: Batch, prediction: Prediction) -> UsageEvent:
         duration_ms=None,
         n_predictions=1,
         audio_s=prediction.duration_s,
-        emotion=prediction.emotion,
-        confidence=prediction.confidence,
+        emotion=None if is_hidden else prediction.emotion,
+        confidence=None if is_hidden else prediction.confidence,
         model_version=prediction.model_version,
         request_id=batch.request_id,
         address=batch.address,

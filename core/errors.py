@@ -76,6 +76,7 @@ TelepathyError
   LabellingError                 something about labelling cannot be done
     NotLabelledError               nobody has set up how this project is labelled
     UnknownAssignmentError         no such clip among an annotator's
+    AnswerHiddenError              the model's answer about what somebody is to rate blind
     LabelsFileError                nothing of a file of ratings can be read
   DeliveryError                  a message did not get to where it was sent
     MailError                      the mail server did not take a message
@@ -939,6 +940,18 @@ class UnknownAssignmentError(LabellingError):
     def __init__(self, assignment_id: UUID) -> None:
         super().__init__(f"There is no clip {assignment_id} among yours. Its recording may have been deleted.")
         self.assignment_id = assignment_id
+
+
+class AnswerHiddenError(LabellingError):
+    """What the model says of a recording is hidden from its annotators until they have rated it."""
+
+    code = "answer_hidden"
+
+    def __init__(self, recording: str) -> None:
+        super().__init__(
+            f"You have not said yet what you hear in {recording!r}, and its project hides the model's answer until you "
+            "have. Rate it first, on the Annotate page."
+        )
 
 
 class LabelsFileError(LabellingError):

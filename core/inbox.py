@@ -10,15 +10,15 @@ from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass
 from uuid import UUID
 
-from core.domain import Source
-from core.errors import AudioError, BusyError, QuotaExceededError, RateLimitedError
+from core.domain import Reader, Source
+from core.errors import AnswerHiddenError, AudioError, BusyError, QuotaExceededError, RateLimitedError
 from core.usage import Call, note_refusal
 from core.workbench import Analysis, Workbench
 
 Progress = Callable[[float, str], None]
 """Told how much is done, from 0 to 1, and what is being done."""
 
-Refusal = AudioError | BusyError | RateLimitedError | QuotaExceededError
+Refusal = AudioError | AnswerHiddenError | BusyError | RateLimitedError | QuotaExceededError
 """What becomes of one upload and need not become of the next."""
 
 _LOOK_EVERY_S = 0.1
@@ -72,6 +72,7 @@ class Pending:
                     name=upload.name,
                     source=upload.source,
                     owner=owner,
+                    shown_to=Reader(user_id=owner),
                     project_id=project_id,
                     model=model,
                     progress=self._remember,
@@ -103,7 +104,7 @@ class Pending:
                 analysis = self._future.result(timeout=_LOOK_EVERY_S)
             except NotYetError:
                 progress(*self._latest)
-            except (AudioError, BusyError, RateLimitedError, QuotaExceededError) as error:
+            except (AudioError, AnswerHiddenError, BusyError, RateLimitedError, QuotaExceededError) as error:
                 refusal = error
         return Outcome(name=self._name, sha256=self._sha256, source=self._source, analysis=analysis, refusal=refusal)
 

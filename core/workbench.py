@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 import time
@@ -51,6 +52,7 @@ from core.domain import (
     Source,
 )
 from core.errors import (
+    AnswerHiddenError,
     ForbiddenError,
     ModelError,
     ShuttingDownError,
@@ -80,6 +82,7 @@ from core.reports.reports import Reports
 from core.reports.schedules import ReportSchedules
 from core.retention import keep_time
 from core.secrets import Vault
+from core.store.blindfolds import select_hiding_recording
 from core.store.engine import Store, open_store
 from core.store.predictions import insert_prediction
 from core.store.recording_files import RecordingFiles
@@ -263,6 +266,7 @@ class Workbench:
         name: str,
         source: Source,
         owner: UUID,
+        shown_to: Reader | None = None,
         project_id: UUID | None = None,
         n_passes: int | None = None,
         timeline: bool | None = None,
@@ -284,6 +288,8 @@ class Workbench:
             The door it came in by.
         owner, project_id
             Whose it is, and the project that shares it; None for their own eyes only.
+        shown_to
+            Who is told the answer; None where nobody is.
         n_passes, model
             None for those of the settings.
         timeline
@@ -299,6 +305,9 @@ class Workbench:
             The model cannot.
         InvalidParameterError
             `n_passes` is out of place.
+        AnswerHiddenError
+            `shown_to` rates the recording blind and has not yet: raised before anything is heard where it stands in
+            their project already, and once the answer is kept where it came into that project now.
         StoreError
             The answer could not be kept.
         ShuttingDownError
@@ -311,6 +320,8 @@ class Workbench:
             recogniser = self.recogniser(model)
             n_passes = self.settings.n_passes if n_passes is None else n_passes
             require_passes(n_passes)
+            if shown_to is not None:
+                self._require_shown(shown_to, sha256=hashlib.sha256(data).hexdigest())
             tell(0.0, "Decoding")
             with timer.stage("decode"):
                 audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
@@ -356,7 +367,15 @@ class Workbench:
             if listener is not None and model is None:
                 self.shadow.hear(lambda: self.recogniser(listener), audio.waveform, recording, prediction)
             tell(1.0, "Done")
+            if shown_to is not None and recording.project_id is not None:
+                self._require_shown(shown_to, sha256=recording.sha256)
             return analysis
+
+    def _require_shown(self, reader: Reader, *, sha256: str) -> None:
+        """Raise AnswerHiddenError where `reader` is to rate this sound before they may know what the model says."""
+        hiding = select_hiding_recording(self.store, reader=reader, sha256=sha256)
+        if hiding is not None:
+            raise AnswerHiddenError(hiding)
 
     def explain(
         self,
@@ -364,6 +383,7 @@ class Workbench:
         *,
         emotion: Label | None = None,
         contrast: Label | None = None,
+        shown_to: Reader | None = None,
         model: str | None = None,
         seed: int | None = None,
         start_s: float | None = None,
@@ -380,6 +400,8 @@ class Workbench:
             A whole file of any kind that is read.
         emotion, contrast, start_s
             As in `core.inference.attribution.attribute`.
+        shown_to
+            Who is told; None where that was looked into before.
         model, seed
             None for those of the settings.
         progress
@@ -393,10 +415,14 @@ class Workbench:
             The model cannot.
         InvalidParameterError
             An emotion, the seed or `start_s` is out of place.
+        AnswerHiddenError
+            `shown_to` is to rate this sound first, without knowing the answer.
         ShuttingDownError
             The workbench has been closed.
         """
         with self.counted():
+            if shown_to is not None:
+                self._require_shown(shown_to, sha256=hashlib.sha256(data).hexdigest())
             recogniser = self.recogniser(model)
             audio = decode(data, limits=DecodeLimits.from_settings(self.settings))
             return attribute(
@@ -519,8 +545,12 @@ class Workbench:
     def _tell(self, analysis: Analysis) -> None:
         if self.on_analysis is not None:
             self.on_analysis(analysis)
-        recording = analysis.recording
-        self.webhooks.emit("prediction.created", owner=recording.owner_id, data=_told(analysis), about=recording.id)
+        recording, owner = analysis.recording, analysis.recording.owner_id
+        if owner in self.webhooks.owners() and select_hiding_recording(
+            self.store, reader=Reader(user_id=owner), sha256=recording.sha256
+        ):
+            return  # who is told is to rate it first
+        self.webhooks.emit("prediction.created", owner=owner, data=_told(analysis), about=recording.id)
 
     def _tell_of_batch(self, status: BatchStatus) -> None:
         """Tell webhooks of a batch that has come to its end: once, even by a job that was killed here."""

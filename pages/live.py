@@ -8,8 +8,6 @@ from uuid import UUID
 import streamlit as st
 
 from core.domain import Source
-from core.store.predictions import select_prediction
-from core.store.recordings import select_recording
 from core.workbench import Workbench
 from pages.parts import answer, projects, refusals, session, stage, telephone
 
@@ -88,15 +86,10 @@ def keep_stream(kept: UUID | None, is_refused: bool) -> None:
 
 
 def show(workbench: Workbench, prediction_id: UUID) -> None:
-    reader = session.reader()
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader)
-    if prediction is None:
-        return
-    recording = select_recording(workbench.store, recording_id=prediction.recording_id, reader=reader)
-    if recording is None:
-        return
     st.divider()
-    answer.show(workbench, recording, prediction, prefix="live", on_deleted=lambda: st.session_state.pop(KEPT))
+    with refusals.told():
+        recording, prediction = session.answer_of(workbench, prediction_id)
+        answer.show(workbench, recording, prediction, prefix="live", on_deleted=lambda: st.session_state.pop(KEPT))
 
 
 render()

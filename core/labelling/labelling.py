@@ -35,9 +35,9 @@ from core.errors import (
 from core.identifiers import new_id
 from core.labelling.consensus import Method, agree
 from core.labelling.queues import disagreement, kind_of_turn, ranks
+from core.store.blindfolds import RATE, select_veiled_recordings
 from core.store.engine import Store
 from core.store.labelling import (
-    RATE,
     SKIP,
     UNDO,
     Action,
@@ -121,6 +121,7 @@ class ReviewClip:
     consensus: ConsensusLabel | None
     """None where no rating that counts has a label."""
     answer: Guess | None
+    """None where no model has answered, and for who reviews what they are still to rate blind."""
     disagreement_nats: float
 
 
@@ -359,13 +360,14 @@ class Labelling:
         touched = {*counted.ratings, *counted.decisions}
         recordings = select_recordings_by_id(self._store, recording_ids=touched, reader=_within(project_id))
         clips = {clip.recording_id: clip for clip in select_clips(self._store, project_id=project_id)}
+        veiled = select_veiled_recordings(self._store, user_id=reader.user_id, recording_ids=touched)
         found = [
             ReviewClip(
                 recording=recordings[recording_id],
                 ratings=counted.ratings.get(recording_id, ()),
                 decisions=counted.decisions.get(recording_id, ()),
                 consensus=agreed.get(recording_id),
-                answer=_guess(clips.get(recording_id)),
+                answer=None if recording_id in veiled else _guess(clips.get(recording_id)),
                 disagreement_nats=disagreement(
                     [rating.label for rating in counted.ratings.get(recording_id, ()) if rating.label]
                 ),

@@ -25,6 +25,7 @@ from core.domain import (
     label_of,
 )
 from core.errors import InvalidParameterError
+from core.store.blindfolds import unveiled
 from core.store.engine import Store, try_again
 from core.store.own_labels import own_probabilities_of
 from core.store.predictions import insert_predictions
@@ -245,7 +246,8 @@ def select_batch_rows(
 ) -> list[BatchRow]:
     """What is done of a batch, in the order of its items: those after position `after`; None for both kinds."""
     _require_limit(limit)
-    outcomes, items, answers = batch_outcomes.c, batch_items.c, predictions.c
+    shown = select(predictions).where(unveiled(reader, predictions)).subquery()
+    outcomes, items, answers = batch_outcomes.c, batch_items.c, shown.c
     of_item = and_(items.batch_id == outcomes.batch_id, items.position == outcomes.position)
     probabilities = [answers[probability_column(emotion)] for emotion in Emotion]
     statement = (
@@ -255,9 +257,7 @@ def select_batch_rows(
             *(answers.confidence, answers.abstained, answers.predictive_entropy_nats, answers.duration_s),
             *(answers.model_version, answers.n_passes, *probabilities),
         )
-        .select_from(
-            batch_outcomes.join(batch_items, of_item).outerjoin(predictions, answers.id == outcomes.prediction_id)
-        )
+        .select_from(batch_outcomes.join(batch_items, of_item).outerjoin(shown, answers.id == outcomes.prediction_id))
         .where(outcomes.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)), outcomes.position > after)
         .order_by(outcomes.position)
         .limit(limit)
@@ -275,7 +275,10 @@ def count_batch_answers_by_emotion(store: Store, *, batch_id: UUID, reader: Read
     statement = (
         select(predictions.c.emotion, func.count())
         .select_from(batch_outcomes.join(predictions, predictions.c.id == batch_outcomes.c.prediction_id))
-        .where(batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)))
+        .where(
+            batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)),
+            unveiled(reader, predictions),
+        )
         .group_by(predictions.c.emotion)
     )
     with store.transaction("counting the answers of a batch") as connection:
@@ -291,7 +294,10 @@ def count_batch_answers_by_confidence(
     statement = (
         select(number, func.count())
         .select_from(batch_outcomes.join(predictions, predictions.c.id == batch_outcomes.c.prediction_id))
-        .where(batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)))
+        .where(
+            batch_outcomes.c.batch_id.in_(_ids_of(reader).where(batches.c.id == batch_id)),
+            unveiled(reader, predictions),
+        )
         .group_by(number)
     )
     with store.transaction("counting the answers of a batch") as connection:

@@ -32,6 +32,7 @@ from core.domain import (
 )
 from core.errors import StoreError
 from core.identifiers import new_id
+from core.store.blindfolds import RATE, put_blindfolds
 from core.store.engine import Store, try_again
 from core.store.own_labels import own_probabilities_of
 from core.store.schema import (
@@ -44,7 +45,7 @@ from core.store.schema import (
     recordings,
 )
 
-RATE, SKIP, UNDO = "rate", "skip", "undo"
+SKIP, UNDO = "skip", "undo"
 _NAMESPACE = UUID("6d6f9c0e-3f57-5f0b-8a3e-5f7a1f1c2b77")
 """Of the ids of assignments; any UUID that nothing else uses."""
 
@@ -82,7 +83,13 @@ def insert_labelling_settings(
         "changed_by": changed_by,
         "changed_at": at,
     }
-    store.append("keeping how a project is labelled", (labelling_settings, [row]))
+
+    def keep() -> None:
+        with store.transaction("keeping how a project is labelled") as connection:
+            store.append_within(connection, (labelling_settings, [row]))
+            put_blindfolds(connection, project_id=project_id, settings=settings)
+
+    try_again(keep)
 
 
 def select_labelling_settings(store: Store, *, project_id: UUID) -> LabellingSettings | None:

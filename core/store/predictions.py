@@ -49,7 +49,14 @@ from core.domain import (
     Uncertainty,
     label_of,
 )
-from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
+from core.errors import (
+    AnswerHiddenError,
+    InvalidParameterError,
+    StoreError,
+    UnknownPredictionError,
+    UnknownRecordingError,
+)
+from core.store.blindfolds import select_hiding_recording, unveiled
 from core.store.engine import Store, try_again
 from core.store.own_labels import own_label_rows, own_probabilities_of, read_own_probabilities
 from core.store.recordings import Place, places_of
@@ -284,6 +291,28 @@ def select_prediction(
     return None if row is None else _prediction(row, own.get(row.id, {}))
 
 
+def find_prediction(store: Store, *, prediction_id: UUID, reader: Reader) -> Prediction:
+    """The prediction with this id, whole.
+
+    Raises
+    ------
+    UnknownPredictionError
+        There is none that `reader` may see.
+    AnswerHiddenError
+        They are to rate the recording first.
+    """
+    prediction = select_prediction(store, prediction_id=prediction_id, reader=reader)
+    if prediction is not None:
+        return prediction
+    is_this = _TABLE.c.id == prediction_id
+    with store.transaction("reading a prediction") as connection:
+        is_there = connection.execute(select(_TABLE.c.id).where(is_this, visible(reader, _TABLE))).one_or_none()
+    hiding = select_hiding_recording(store, reader=reader, prediction_id=prediction_id) if is_there else None
+    if hiding is None:
+        raise UnknownPredictionError(prediction_id)
+    raise AnswerHiddenError(hiding)
+
+
 def select_predictions(
     store: Store,
     *,
@@ -465,7 +494,7 @@ _Select = TypeVar("_Select", bound=Select[*tuple[Any, ...]])
 def _matching(statement: _Select, reader: Reader, filter: PredictionFilter) -> _Select:
     """`statement` over what `reader` may see and `filter` lets through. Every SELECT on the ledger comes by here."""
     columns = _TABLE.c
-    conditions: list[ColumnElement[bool]] = [visible(reader, _TABLE)]
+    conditions: list[ColumnElement[bool]] = [visible(reader, _TABLE), unveiled(reader, _TABLE)]
     if filter.emotions:
         conditions.append(columns.emotion.in_([emotion.value for emotion in filter.emotions]))
     if filter.min_confidence is not None:

@@ -469,6 +469,15 @@ labelling_settings = Table(
 )
 """A ledger: the newest row of a project counts."""
 
+labelling_blindfolds = Table(
+    "labelling_blindfolds",
+    metadata,
+    Column("project_id", Uuid, nullable=False),
+    Column("annotator_id", Uuid, nullable=False),
+)
+"""Who rates a project blind now: what its newest settings say, as rows, since every question about predictions asks.
+Without a key: DuckDB takes no row back that one transaction deleted and inserts again."""
+
 labelling_assignments = Table(
     "labelling_assignments",
     metadata,

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import (
     AccessError,
+    AnswerHiddenError,
     AudioError,
     BusyError,
     EncoderMissingError,
@@ -39,6 +40,8 @@ def show(error: TelepathyError) -> None:
     elif isinstance(error, UnknownPredictionError):
         st.warning(str(error), icon=":material/search_off:")
         frame.link("explore", "Show all predictions", icon=":material/arrow_forward:")
+    elif isinstance(error, AnswerHiddenError):
+        hidden(error)
     elif isinstance(error, EncoderMissingError):
         st.error(str(error), icon=":material/model_training:")
         st.markdown("Install it, then open this page again:")
@@ -68,14 +71,25 @@ def told() -> Iterator[None]:
     """Say in its place what of an account, a key or a form was refused, and go on with the page."""
     try:
         yield
+    except AnswerHiddenError as error:
+        hidden(error)
     except (AccessError, RequestError, MailError, JobError) as error:
         st.error(str(error), icon=":material/error:")
+
+
+def hidden(error: AnswerHiddenError) -> None:
+    """Say that a clip is to be rated first, and lead there."""
+    st.info(str(error), icon=":material/visibility_off:")
+    frame.link("annotate", "Annotate", icon=":material/arrow_forward:")
 
 
 def refused(name: str, error: Refusal) -> None:
     """Say why a recording got no answer; the sentence of such an error ends with what to try."""
     st.subheader("No answer for this one", anchor=False)
     st.text(name)
+    if isinstance(error, AnswerHiddenError):
+        hidden(error)
+        return
     if isinstance(error, BusyError):
         st.warning(str(error), icon=":material/hourglass_top:")
         st.markdown("Nothing is wrong with the recording. Hand it in again in a moment.")

@@ -24,7 +24,6 @@ from core.errors import (
     QuotaExceededError,
     RateLimitedError,
     TelepathyError,
-    UnknownPredictionError,
     UnknownRecordingError,
 )
 from core.features.audio import DecodeLimits, decode
@@ -32,7 +31,7 @@ from core.features.overview import Overview, overview
 from core.identifiers import new_id
 from core.inbox import Outcome, Pending, Upload, receive
 from core.inference.registry import list_models
-from core.store.predictions import select_prediction
+from core.store.predictions import find_prediction
 from core.store.recordings import select_recording
 from core.usage import PAGE, Call
 from core.workbench import Workbench, current_workbench
@@ -310,10 +309,10 @@ def answer_of(workbench: Workbench, prediction_id: UUID) -> tuple[Recording, Pre
     ------
     UnknownPredictionError, UnknownRecordingError
         There is none by this name, or no longer, or it is another's.
+    AnswerHiddenError
+        Whoever looks is to rate the recording first.
     """
-    prediction = select_prediction(workbench.store, prediction_id=prediction_id, reader=reader())
-    if prediction is None:
-        raise UnknownPredictionError(prediction_id)
+    prediction = find_prediction(workbench.store, prediction_id=prediction_id, reader=reader())
     recording = select_recording(workbench.store, recording_id=prediction.recording_id, reader=reader())
     if recording is None:
         raise UnknownRecordingError(prediction.recording_id)

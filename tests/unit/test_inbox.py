@@ -47,7 +47,7 @@ def test_an_upload_knows_its_content():
 def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
     asked = {}
 
-    def analyse(data, *, name, source, owner, project_id, progress):
+    def analyse(data, *, name, source, shown_to, progress, **_):
         asked.update(data=data, name=name, source=source)
         return ANALYSIS
 
@@ -62,7 +62,7 @@ def test_the_analysis_is_the_outcome_and_gets_what_was_handed_in(executor):
 def test_whoever_waits_is_told_how_far_it_is_by_their_own_thread(executor):
     goes_on, told = threading.Event(), []
 
-    def analyse(data, *, name, source, owner, project_id, progress):
+    def analyse(data, *, name, source, shown_to, progress, **_):
         progress(0.4, "Recognising")
         assert goes_on.wait(10)
         return ANALYSIS
