@@ -56,6 +56,7 @@ OF_ONE_USER = {
     "select_decisions_by",
     "update_notes_of",
     "select_veiled_recordings",
+    "update_model_events_of",
 }
 """Named by their id: it reads with no other eyes."""
 OF_ONE_PROJECT = "core.store.labelling"
