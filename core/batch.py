@@ -87,7 +87,7 @@ def score_folder(folder: Path, out: Path, *, settings: Settings, workers: int, c
     if not files:
         raise SourceError(str(folder), f"it holds no recordings ({', '.join(sorted(SUFFIXES))})")
     recogniser = Recogniser.open(
-        find_model(settings.models_dir, settings.model),
+        find_model(settings.models_dir, settings.model, installed_dir=settings.installed_models_dir),
         installed_dir=settings.installed_models_dir,
         n_interpreters=workers,
     )

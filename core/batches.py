@@ -56,7 +56,6 @@ from core.errors import (
 from core.identifiers import new_id
 from core.inference.bulk import GROUP, Heard, fingerprint, hear_many
 from core.inference.recogniser import Recogniser, require_passes
-from core.inference.registry import find_model
 from core.jobs.runs import Lane, Run
 from core.store.batches import (
     BatchProgress,
@@ -89,6 +88,8 @@ ROUTE = ("POST", "/api/v1/batches")
 """Whoever may not call it may have no batch scored, by whatever door it came."""
 WAITS_FOR = timedelta(days=7)
 """How long the sounds of a batch that failed wait for somebody to retry it."""
+GIVE_WAY_S = 0.2
+"""Before each recording, a thread that scores waits so long at most while somebody waits for one answer."""
 MAX_MODELS = 2
 """Opened for batches, beside those that answer at once: an interpreter serves one caller at a time."""
 MAX_NAME_CHARACTERS = 200
@@ -176,8 +177,10 @@ class Batches:
             As the usage ledger notes each recording that is scored; the request itself is noted by whoever answers it.
         agrees
             Whether whoever speaks has agreed to being recorded, where nobody said so before.
-        n_passes, model
-            None for those of the settings.
+        n_passes
+            None for that of the settings.
+        model
+            Its name or version; None for the one that is deployed when the batch is sent.
 
         Raises
         ------
@@ -201,8 +204,8 @@ class Batches:
             raise JobsNotRunningError
         n_passes = settings.n_passes if n_passes is None else n_passes
         require_passes(n_passes)
-        model = model or settings.model
-        find_model(settings.models_dir, model)
+        model = model or self._workbench.models.deployed
+        self._workbench.models.folder(model)
         self._workbench.projects.require_consent(caller, project_id, agrees=agrees)
         self._workbench.require_quota(call)
         batch_id = batch_id or new_id()
@@ -377,6 +380,7 @@ class Batches:
         run, is_failing = jobs.current(), threading.Event()
 
         def is_stopping() -> bool:
+            self._workbench.executor.wait_until_idle(timeout_s=GIVE_WAY_S)
             return is_failing.is_set() or (run is not None and run.is_stopping)
 
         n_done = batch.n_items - len(items)
@@ -515,7 +519,13 @@ class Batches:
     def _keep_recordings(
         self, batch: Batch, answered: Sequence[tuple[BatchItem, bytes, str, Heard]]
     ) -> list[Recording]:
-        files = self._workbench.recording_files
+        files, waiting = self._workbench.recording_files, self._waiting(batch.id)
+        contents = [hashlib.sha256(data).hexdigest() for _, data, _, _ in answered]
+        for (item, data, _, _), sha256 in zip(answered, contents, strict=True):
+            if item.location:
+                files.write(data)
+            else:
+                files.take(sha256, data, waiting=waiting)
         recordings = insert_recordings(
             self._store,
             recordings=[
@@ -523,7 +533,7 @@ class Batches:
                     id=new_id(),
                     owner_id=batch.owner_id,
                     project_id=batch.project_id,
-                    sha256=files.write(data),
+                    sha256=sha256,
                     name=item.name,
                     size_bytes=len(data),
                     duration_s=heard.audio.waveform.duration_s,
@@ -531,7 +541,7 @@ class Batches:
                     source=batch.source,
                     created_at=datetime.now(UTC),
                 )
-                for item, data, _, heard in answered
+                for (item, data, _, heard), sha256 in zip(answered, contents, strict=True)
             ],
             kept_for=self._workbench.kept_for,
         )
@@ -610,7 +620,7 @@ class Batches:
             if name not in self._models:
                 settings = self._workbench.settings
                 self._models[name] = Recogniser.open(
-                    find_model(settings.models_dir, name),
+                    self._workbench.models.folder(name),
                     installed_dir=settings.installed_models_dir,
                     n_interpreters=self._n_workers,
                 )

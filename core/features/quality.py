@@ -53,7 +53,13 @@ _SHORT_SPEECH_S = 1.0
 _LITTLE_SPEECH_RATIO = 0.1
 
 
-def measure_quality(waveform: Waveform, *, source_sample_rate_hz: int, clipping_share: float | None = None) -> Quality:
+def measure_quality(
+    waveform: Waveform,
+    *,
+    source_sample_rate_hz: int,
+    clipping_share: float | None = None,
+    activity: NDArray[np.bool_] | None = None,
+) -> Quality:
     """Level, clipping, speech, noise and bandwidth of a recording, with a note for each that weakens the answer.
 
     Noise is the 5 % quantile over time of the power in each band of 500 Hz, corrected to the mean that noise with this
@@ -72,6 +78,8 @@ def measure_quality(waveform: Waveform, *, source_sample_rate_hz: int, clipping_
         Before resampling; 8 kHz means telephone bandwidth whatever stands above 4 kHz.
     clipping_share : float, optional
         `DecodedAudio.clipping_share`, counted before mixing and resampling; counted in `waveform` when it is missing.
+    activity : bool (n_frames,), optional
+        `speech_activity(waveform)` where that is known already.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def measure_quality(waveform: Waveform, *, source_sample_rate_hz: int, clipping_
     if clipping_share is None:
         blocks = (samples[None, start : start + BLOCK_SAMPLES] for start in range(0, len(samples), BLOCK_SAMPLES))
         clipping_share = sum(count_clipped(block) for block in blocks) / len(samples)
-    active = speech_activity(waveform)
+    active = speech_activity(waveform) if activity is None else activity
     powers = _band_powers(samples)
     snr_db = _snr_db(powers)
     bandwidth_hz = min(_bandwidth_hz(powers, active, snr_db), source_sample_rate_hz / 2)

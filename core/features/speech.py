@@ -59,12 +59,13 @@ def speech_activity(waveform: Waveform) -> NDArray[np.bool_]:
     return _without_short_runs(active, value=False, shortest=_LONGEST_GAP_FRAMES + 1, inside_only=True)
 
 
-def speech_span(waveform: Waveform) -> tuple[int, int]:
+def speech_span(waveform: Waveform, *, activity: NDArray[np.bool_] | None = None) -> tuple[int, int]:
     """The stretch that is kept when leading and trailing silence go: `(start_sample, end_sample)`.
 
     0.1 s stay on either side. Where no speech is found the whole waveform is kept. Training and serving cut here.
+    `activity` is `speech_activity(waveform)` where that is known already.
     """
-    active = np.flatnonzero(speech_activity(waveform))
+    active = np.flatnonzero(speech_activity(waveform) if activity is None else activity)
     if len(active) == 0:
         return 0, len(waveform.samples)
     hop, margin = _hop(waveform), round(MARGIN_S * waveform.sample_rate)

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.config import Settings
 from core.domain import Quality
 from core.errors import AudioError
 from core.features.audio import DecodedAudio, DecodeLimits, decode
 from core.features.quality import measure_quality
+from core.features.speech import speech_activity
 from core.inference.recogniser import Recogniser, Recognition
 
-GROUP = 16
-"""Files that are heard together: their passes run in one call of the head."""
+GROUP = 32
+"""Files that are heard together: their passes run in few calls of the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ def hear_many(
     limits = DecodeLimits.from_settings(settings)
     results: dict[int, Heard | AudioError] = {}
     ready: dict[int, tuple[DecodedAudio, Quality, float]] = {}
+    activities: list[NDArray[np.bool_]] = []
     for index, data in enumerate(files):
         if is_stopping():
             break
@@ -56,13 +61,18 @@ def hear_many(
         except AudioError as error:
             results[index] = error
             continue
+        activities.append(speech_activity(audio.waveform))
         quality = measure_quality(
-            audio.waveform, source_sample_rate_hz=audio.format.sample_rate_hz, clipping_share=audio.clipping_share
+            audio.waveform,
+            source_sample_rate_hz=audio.format.sample_rate_hz,
+            clipping_share=audio.clipping_share,
+            activity=activities[-1],
         )
         ready[index] = (audio, quality, time.perf_counter() - started_s)
     started_s = time.perf_counter()
     recognitions = recogniser.recognise_many(
         [audio.waveform for audio, _, _ in ready.values()],
+        activities=activities,
         n_passes=n_passes,
         seed=settings.seed,
         window_s=settings.window_s,

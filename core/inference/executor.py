@@ -83,6 +83,11 @@ class InferenceExecutor:
                 self._durations_s.append(_now_s() - started_s)
                 self._changed.notify_all()
 
+    def wait_until_idle(self, *, timeout_s: float) -> bool:
+        """Wait while anybody waits for an answer, at most so long; whether nobody does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._n_waiting + self._n_running == 0, timeout=timeout_s)
+
     def _forget_when_cancelled(self, future: Future[T]) -> None:
         if future.cancelled():
             with self._changed:

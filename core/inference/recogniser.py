@@ -316,6 +316,7 @@ class Recogniser:
         self,
         waveforms: Sequence[Waveform],
         *,
+        activities: Sequence[NDArray[np.bool_]] | None = None,
         n_passes: int,
         seed: int,
         window_s: float,
@@ -326,15 +327,20 @@ class Recogniser:
     ) -> list[Recognition]:
         """As `recognise` of each, with the same numbers, bit for bit; the passes of short ones run together.
 
-        Asks `is_stopping` before each; once it says so, what follows is left out.
+        Those of one length are encoded after one another: the encoder's graph takes one at a time, and prepares itself
+        anew for each other length. Asks `is_stopping` before each; once it says so, the rest is left out, and of the
+        answers those before the first that is missing are given. `activities` are `speech_activity` of each, where
+        they are known already.
         """
         require_passes(n_passes)
         done: dict[int, Recognition] = {}
         embeddings: dict[int, NDArray[np.float32]] = {}
-        for index, waveform in enumerate(waveforms):
+        known = activities or [speech_activity(each) for each in waveforms]
+        spans = [speech_span(each, activity=activity) for each, activity in zip(waveforms, known, strict=True)]
+        for index in sorted(range(len(spans)), key=lambda each: spans[each][1] - spans[each][0]):
             if is_stopping():
                 break
-            start, end = speech_span(waveform)
+            waveform, (start, end) = waveforms[index], spans[index]
             is_long = end - start > self.parameters.max_context_s * waveform.sample_rate
             if is_long or (waveform.duration_s > window_s if timeline is None else timeline):
                 done[index] = self.recognise(
@@ -359,7 +365,8 @@ class Recogniser:
                 done[index] = self._recognition(
                     passes[:, place], n_passes=n_passes, abstention_confidence=abstention_confidence
                 )
-        return [done[index] for index in sorted(done)]
+        n_answers = next(index for index in range(len(waveforms) + 1) if index not in done)
+        return [done[index] for index in range(n_answers)]
 
     def _recognition(
         self,

@@ -107,6 +107,33 @@ class RecordingFiles:
             raise damaged
         return data
 
+    def take(self, sha256: str, data: bytes, *, waiting: RecordingFiles) -> None:
+        """Keep `data`, whose SHA-256 this is and which waits in the folder beside: by another name, not a copy.
+
+        It is written where that cannot be: in object stores, or when what waits is not kept as a new recording would
+        be. Raises StoreError.
+        """
+        if not self._linked(sha256, waiting):
+            self.write(data)
+
+    def _linked(self, sha256: str, waiting: RecordingFiles) -> bool:
+        if not (self._is_local and waiting._is_local):
+            return False
+        kept, path = Path(waiting._path(sha256)), Path(self._path(sha256))
+        try:
+            if self.encrypts and not (waiting.encrypts and waiting.is_current(sha256)):
+                return False
+            os.utime(kept)  # whoever looks for sounds that nobody has goes by their age
+            path.parent.mkdir(exist_ok=True)
+            os.link(kept, path)
+            _push_to_disk(path.parent)
+            _push_to_disk(path.parent.parent)
+        except FileExistsError:
+            return True
+        except (OSError, StoreError):
+            return False  # it is written instead
+        return True
+
     def waiting(self, name: str) -> RecordingFiles:
         """A folder beside this one, kept in the same way, for sounds that wait to be looked at together."""
         return RecordingFiles(f"{self.url.rstrip('/')}-waiting/{name}", vault=self._vault, encrypts=self.encrypts)

@@ -25,6 +25,7 @@ from core.errors import (
     SourceNotAllowedError,
     UnknownBatchError,
 )
+from core.features.audio import decode
 from core.plans import default_plans
 from core.store.predictions import count_predictions, select_prediction
 from core.store.recordings import count_recordings
@@ -34,6 +35,7 @@ from core.webhooks.address_guard import networks_of
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import make_fake_caller, make_user
+from tests.challengers import challenger
 from tests.prepared_stores import prepared
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
@@ -103,6 +105,39 @@ def test_an_answer_of_a_batch_is_the_answer_of_one_alone(workbench, caller):
         together = select_prediction(workbench.store, prediction_id=row.prediction_id, reader=PROCESS)
         differing = {"id", "created_at", "latency_ms", "source"}
         assert replace(alone, **{name: getattr(together, name) for name in differing}) == together
+
+
+def test_a_batch_is_scored_by_the_deployed_model_or_one_that_was_made_here(settings, tmp_path):
+    workbench = open_workbench(settings)
+    try:
+        workbench.jobs.start(polling_interval_s=0.02)
+        caller, version = agreed(workbench), challenger(settings.installed_models_dir).name
+        made = workbench.models.version(version).card.version
+        by_name = ended(workbench, create(workbench, caller, voices(1), model=made).batch.id)
+        workbench.models.deploy(version, by=caller, reason="a test")
+        by_deployment = ended(workbench, create(workbench, caller, voices(2)).batch.id)
+        for status, n_repeats in ((by_name, 0), (by_deployment, 1)):
+            rows = workbench.batches.rows(status.batch.id, reader=PROCESS)
+            assert {row.model_version for row in rows} == {made}
+            assert status.progress.n_repeats == n_repeats
+    finally:
+        workbench.close()
+
+
+def test_a_batch_gives_way_while_somebody_waits_for_one_answer(workbench, caller, monkeypatch):
+    monkeypatch.setattr("core.batches.GIVE_WAY_S", 30.0)
+    is_answered, decodes = threading.Event(), Mock(wraps=decode)
+    monkeypatch.setattr("core.inference.bulk.decode", decodes)
+    waits = Mock(wraps=workbench.executor.wait_until_idle)
+    monkeypatch.setattr(workbench.executor, "wait_until_idle", waits)
+    somebody = workbench.executor.submit(is_answered.wait, 30)
+    status = create(workbench, caller, voices(2))
+    wait_until(lambda: waits.called)
+    assert not decodes.called
+    is_answered.set()
+    assert somebody.result(30)
+    assert ended(workbench, status.batch.id).progress.n_scored == 2
+    assert decodes.call_count == 2
 
 
 def test_a_repeated_recording_is_answered_without_inference(workbench, caller):

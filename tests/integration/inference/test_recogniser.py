@@ -11,7 +11,7 @@ import threadpoolctl
 
 from core.errors import DamagedModelError, FeatureMismatchError, InvalidParameterError
 from core.features.log_mel import log_mel
-from core.features.speech import speech_span
+from core.features.speech import speech_activity, speech_span
 from core.features.waveform import Waveform
 from core.inference.recogniser import Recogniser, dropout_masks, softmax
 from core.inference.registry import read_serving_parameters, weights_digest
@@ -299,3 +299,21 @@ def test_weights_that_the_card_does_not_describe_are_refused(tmp_path):
     folder = copy_of_tiny(tmp_path, change=lambda card: card.update(version="tiny-000000000000"))
     with pytest.raises(DamagedModelError, match="its weights are not those of version tiny-000000000000"):
         Recogniser.open(folder)
+
+
+@pytest.mark.parametrize("timeline", [None, False])
+def test_many_together_have_the_numbers_of_each_alone_whatever_their_lengths(recogniser, timeline):
+    lengths = [2.0, 0.7, 2.0, 1.3, 14.0, 0.7, 4.0, *(0.4 + 0.13 * index for index in range(33))]
+    waveforms = [spoken(seconds, 90.0 + 3 * index) for index, seconds in enumerate(lengths)]
+    activities = [speech_activity(waveform) for waveform in waveforms]
+    together = recogniser.recognise_many(waveforms, activities=activities, timeline=timeline, **CHOSEN)
+    assert together == [recogniser.recognise(waveform, timeline=timeline, **CHOSEN) for waveform in waveforms]
+
+
+def test_many_that_are_stopped_give_the_first_answers_and_no_gap(recogniser):
+    waveforms = [spoken(seconds) for seconds in (0.8, 2.0, 0.6, 1.4)]
+    whole = recogniser.recognise_many(waveforms, **CHOSEN)
+    for n_asked, n_given in ((0, 0), (1, 0), (2, 1), (3, 1), (4, 4)):
+        asked = iter([False] * n_asked + [True])
+        stopped = recogniser.recognise_many(waveforms, is_stopping=lambda asked=asked: next(asked), **CHOSEN)
+        assert stopped == whole[:n_given]

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from core.config import REPOSITORY
 from core.errors import StoreError, UnknownRecordingError
+from core.secrets import Vault, new_secret_key, parsed_keys
 from core.store.recording_files import PARTIAL, RecordingFiles
 
 
@@ -128,3 +130,34 @@ def test_what_killed_writers_left_is_removed_an_hour_later(tmp_path):
     assert not old.exists()
     assert young.exists()
     assert files.read(sha256) == b"whole"
+
+
+def test_what_waits_is_taken_and_stays_when_the_waiting_is_over(files):
+    waiting = files.waiting("batch")
+    sha256 = waiting.write(b"a sound")
+    files.take(sha256, b"a sound", waiting=waiting)
+    files.take(sha256, b"a sound", waiting=waiting)
+    waiting.delete_all()
+    assert files.read(sha256) == b"a sound"
+
+
+def test_what_waits_is_taken_without_a_copy_and_as_young_as_one_written_now(tmp_path):
+    files = RecordingFiles(tmp_path / "recordings")
+    waiting = files.waiting("batch")
+    sha256 = waiting.write(b"a sound")
+    [kept] = kept_files(tmp_path / "recordings-waiting" / "batch")
+    os.utime(kept, (0, 0))
+    files.take(sha256, b"a sound", waiting=waiting)
+    [taken] = kept_files(tmp_path / "recordings")
+    assert taken.samefile(kept)
+    assert not files.is_older(sha256, datetime.now(UTC) - timedelta(hours=1))
+
+
+def test_what_waits_in_the_clear_is_written_encrypted_where_recordings_are(tmp_path):
+    plain = RecordingFiles(tmp_path / "recordings").waiting("batch")  # before the setting said otherwise
+    files = RecordingFiles(tmp_path / "recordings", vault=Vault(parsed_keys(new_secret_key())), encrypts=True)
+    sha256 = plain.write(b"a sound")
+    files.take(sha256, b"a sound", waiting=files.waiting("batch"))
+    [taken] = kept_files(tmp_path / "recordings")
+    assert b"a sound" not in taken.read_bytes()
+    assert files.read(sha256) == b"a sound"

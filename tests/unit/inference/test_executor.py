@@ -128,3 +128,14 @@ def test_jobs_run_on_as_many_threads_as_there_are_workers():
     futures = [executor.submit(meeting.wait, SOON_S) for _ in range(3)]
     assert sorted(future.result(SOON_S) for future in futures) == [0, 1, 2]
     assert executor.shutdown(deadline_s=SOON_S)
+
+
+def test_whoever_gives_way_waits_until_nobody_waits_for_an_answer(executor, gate):
+    assert executor.wait_until_idle(timeout_s=SOON_S)
+    blocking = start_blocking_job(executor, gate)
+    waiting = executor.submit(abs, -1)
+    assert not executor.wait_until_idle(timeout_s=0.001)
+    gate.set()
+    assert executor.wait_until_idle(timeout_s=SOON_S)
+    assert blocking.done()
+    assert waiting.done()
