@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from core.domain import Emotion, Prediction, Recording, in_order
+from core.domain import Emotion, Prediction, Recording, in_order, own_labels
 from core.workbench import Workbench
 from pages.parts import charts, deleting, playhead, question, report_document, session, words
 from pages.parts.players import player
@@ -68,7 +68,8 @@ def show(
 
 def probabilities(prediction: Prediction, *, key: str) -> None:
     """The probability of each emotion, with the range of the passes."""
-    _heading("How likely each emotion is", help=words.INTERVAL_HELP)
+    what = "label" if own_labels(prediction.probabilities) else "emotion"
+    _heading(f"How likely each {what} is", help=words.INTERVAL_HELP)
     st.plotly_chart(
         charts.probabilities(prediction, surface()),
         key=key,

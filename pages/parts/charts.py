@@ -304,7 +304,7 @@ def probabilities(prediction: Prediction, surface: Surface) -> go.Figure:
             align="left",
             font={"size": 13, "color": surface.text},
         )
-    style(figure, surface, height=300)
+    style(figure, surface, height=min(300, 84 + 27 * len(order)))
     figure.update_layout(margin={"l": 92, "r": 132, "t": 6, "b": 30}, bargap=0.3)
     figure.update_xaxes(
         range=[0, 1],

@@ -103,15 +103,19 @@ ASKED_ELSEWHERE = {
     ("post", "/api/v1/models/{name}/shadow"),
 }
 """The first fetches drawn addresses, for minutes; of the second no wrong request can be drawn, since any name fits."""
-NEED_WHAT_NOBODY_DRAWS = {"batch_id", "webhook_id", "delivery_id", "project_id", "name"}
+NEED_WHAT_NOBODY_DRAWS = {
+    *("batch_id", "webhook_id", "delivery_id", "project_id", "name"),
+    *("data_set_id", "training_id"),
+}
 """Parameters of addresses for which nothing is made here first: all that is asked of those routes is a refusal that the
 document promises. Their own tests, beside this one, see them answer."""
 WITHOUT_A_CAUSE = {
     *("/api/v1/models/rollback", "/api/v1/models/shadow", "/api/v1/webhooks"),
     "/api/v1/recordings/{recording_id}/overview",
+    *("/api/v1/data-sets", "/api/v1/trainings", "/api/v1/trainings/estimate"),
 }
-"""Nothing was deployed before, nothing listens, no drawn address of a webhook may be reached, and hardly any drawn
-stretch lies within a second of sound."""
+"""Nothing was deployed before, nothing listens, no drawn address of a webhook may be reached, hardly any drawn stretch
+lies within a second of sound, and no drawn file says its label."""
 NEED_A_SECRET = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/metrics"}
 """No drawn request holds the right one."""
 
