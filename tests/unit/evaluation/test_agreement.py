@@ -1,9 +1,12 @@
 """Agreement: by hand, at the edges, and as independent tools have it."""
 
 import csv
+import itertools
 import math
+import statistics
 from collections import defaultdict
 from pathlib import Path
+from uuid import UUID
 
 import krippendorff
 import numpy as np
@@ -20,6 +23,9 @@ from core.evaluation.agreement import (
     pairwise_cohen_kappa,
     percent_agreement,
 )
+from core.labelling.consensus import Method, agree
+from core.labelling.labelling import Counted
+from tests.labelling_projects import make_rating
 
 NAN = math.nan
 KRIPPENDORFF_2011 = [
@@ -127,3 +133,59 @@ def test_actors_against_the_listeners_of_crema_d_are_as_published():
     for emotion in acted:
         by_emotion[emotion] += 1
     assert found.confusion.sum(axis=0)[: len(EMOTIONS)].tolist() == [by_emotion[each] for each in range(len(EMOTIONS))]
+
+
+@pytest.fixture(scope="module")
+def listeners() -> np.ndarray:
+    """What most listeners named by the voice, by the face and by both, `(n_clips, 3)`; NaN where they were divided."""
+    if not VOTES.exists():
+        pytest.skip(f"needs {VOTES.name} of CREMA-D beside the project")
+    initials = "".join(name[0] for name in EMOTIONS)
+    with VOTES.open() as file:
+        said = [[row[f"{by}Vote"] for by in ("Voice", "Face", "MultiModal")] for row in csv.DictReader(file)]
+    return np.array([[initials.index(vote) if len(vote) == 1 else NAN for vote in votes] for votes in said])
+
+
+def test_agreement_of_crema_ds_listeners_is_what_independent_tools_find(listeners):
+    assert krippendorff_alpha(listeners) == pytest.approx(
+        krippendorff.alpha(listeners.T, level_of_measurement="nominal"), abs=1e-12
+    )
+    kappas = pairwise_cohen_kappa(listeners)
+    pairs_by_clip, named, named_twice = [], defaultdict(int), defaultdict(int)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = listeners[~np.isnan(listeners[:, [one, other]]).any(axis=1)].astype(float)
+        assert kappas[one, other] == pytest.approx(cohen_kappa_score(both[:, one], both[:, other]), abs=1e-12)
+    for row in listeners.tolist():
+        pairs = list(itertools.combinations([vote for vote in row if not math.isnan(vote)], 2))
+        for weighed in pairs:  # a clip with three votes has three pairs: each vote stands in two of them
+            for vote in weighed:
+                named[vote] += 1
+                named_twice[vote] += weighed[0] == weighed[1]
+        if pairs:
+            pairs_by_clip.append(sum(one == other for one, other in pairs) / len(pairs))
+    assert percent_agreement(listeners) == pytest.approx(np.mean(pairs_by_clip), abs=1e-12)
+    by_label = agreement_by_label(listeners, n_labels=len(EMOTIONS))
+    assert by_label.tolist() == pytest.approx([named_twice[each] / named[each] for each in range(len(EMOTIONS))])
+    assert [krippendorff_alpha(listeners), percent_agreement(listeners)] == pytest.approx([0.535, 0.635], abs=5e-4)
+
+
+def test_plurality_of_crema_ds_listeners_is_that_of_the_standard_library(listeners):
+    clips = {UUID(int=number): row for number, row in enumerate(listeners[:2000].tolist())}
+    ratings = {
+        clip: [
+            make_rating(EMOTIONS[int(vote)], recording_id=clip, annotator_id=UUID(int=by))
+            for by, vote in enumerate(row)
+            if not math.isnan(vote)
+        ]
+        for clip, row in clips.items()
+    }
+    found = agree(Counted(ratings=ratings, decisions={}), EMOTIONS, method=Method.MAJORITY)
+    assert {each.recording_id for each in found} == {clip for clip, said in ratings.items() if said}
+    n_divided = 0
+    for each in found:
+        modes = statistics.multimode(rating.label for rating in ratings[each.recording_id])
+        most = max(each.probabilities.values())
+        assert {label for label, share in each.probabilities.items() if share == most} == set(modes)
+        assert each.label in modes
+        n_divided += len(modes) > 1
+    assert 0 < n_divided < len(found) / 4
