@@ -13,7 +13,16 @@ from api.schemas import Shape
 from core.domain import Caller, LabellingSettings, QueueKind, RatedSegment, Rating, RatingFlag
 from core.labelling.agreement import Agreement
 from core.labelling.exchange import Import
-from core.labelling.labelling import MAX_LABELS, MAX_OVERLAP, MAX_SEGMENTS, Guess, Progress, Queue, Task
+from core.labelling.labelling import (
+    MAX_INSTRUCTIONS,
+    MAX_LABELS,
+    MAX_OVERLAP,
+    MAX_SEGMENTS,
+    Guess,
+    Progress,
+    Queue,
+    Task,
+)
 
 _LONGEST_S = 1e6
 MAX_GOLD = 10_000
@@ -191,6 +200,9 @@ class LabellingSettingsShape(BaseModel):
     )
     gold: dict[UUID, str] = Field(default={}, max_length=MAX_GOLD, description="Known labels, by recording.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    instructions: str = Field(
+        default="", max_length=MAX_INSTRUCTIONS, description="What annotators should know, as plain text."
+    )
 
     @classmethod
     def of(cls, settings: LabellingSettings) -> Self:
@@ -206,6 +218,7 @@ class LabellingSettingsShape(BaseModel):
             queues=dict(settings.queues),
             gold=dict(settings.gold),
             seed=settings.seed,
+            instructions=settings.instructions,
         )
 
     def settings(self) -> LabellingSettings:
@@ -221,6 +234,7 @@ class LabellingSettingsShape(BaseModel):
             queues=dict(self.queues),
             gold=dict(self.gold),
             seed=self.seed,
+            instructions=self.instructions,
         )
 
 

@@ -883,6 +883,8 @@ class LabellingSettings:
     gold: Mapping[UUID, str] = dataclasses.field(default_factory=dict)
     """Recordings whose label is known, to check annotators by; annotators are not told which they are."""
     seed: int = 0
+    instructions: str = ""
+    """What annotators should know and keep to, as plain text; they read it on the Annotate page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

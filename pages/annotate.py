@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.domain import Caller, Project
+from core.domain import Caller, LabellingSettings, Project
 from core.workbench import Workbench
 from pages.parts import frame, labeller, labelling_choice, session, words
 from pages.parts.theme import surface
@@ -36,6 +36,7 @@ def empty(caller: Caller) -> None:
 
 def show(workbench: Workbench, caller: Caller, project: Project) -> None:
     settings = workbench.labelling.settings(project.id, caller.reader)
+    instructions(project, settings)
     asked = {"second": settings.asks_second, "intensity": settings.asks_intensity, "note": settings.asks_note}
     task = labeller.task_of(
         project_id=project.id,
@@ -45,6 +46,15 @@ def show(workbench: Workbench, caller: Caller, project: Project) -> None:
         asks=[name for name, is_asked in asked.items() if is_asked],
     )
     labeller.annotate(task, key=f"annotate_{project.id}")
+
+
+def instructions(project: Project, settings: LabellingSettings) -> None:
+    """What the project's owner wants annotators to know: open until they fold it away."""
+    if not settings.instructions:
+        return
+    key = f"annotate_instructions_{project.id}"
+    with st.expander("Instructions", expanded=True, icon=":material/menu_book:", key=key):
+        st.text(settings.instructions)
 
 
 render()

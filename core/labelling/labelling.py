@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from unicodedata import category
 from uuid import UUID
 
 from core.access.roles import LABELLERS
@@ -68,6 +69,7 @@ MAX_LABELS = 9
 MAX_LABEL = 30
 MAX_RATING_NOTE = 1000
 MAX_SEGMENTS = 500
+MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
 
 
@@ -653,6 +655,11 @@ def _require_settings(settings: LabellingSettings, members: set[UUID]) -> None:
     shares = settings.queues.values()
     if sum(shares) != 100 or min(shares, default=0) < 0:
         raise InvalidParameterError("queues", str(sum(shares)), "shares in per cent that add up to 100")
+    text = settings.instructions
+    is_plain = all(character in "\n\r\t" or category(character) not in {"Cc", "Cs"} for character in text)
+    if len(text) > MAX_INSTRUCTIONS or not is_plain:
+        expected = f"at most {MAX_INSTRUCTIONS:,} characters, in as many lines as you like, without control characters"
+        raise InvalidParameterError("instructions", f"{len(text):,} characters", expected)
     for label in settings.gold.values():
         if label not in labels:
             raise InvalidParameterError("gold", repr(label), f"one of {', '.join(labels)}")

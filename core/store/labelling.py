@@ -428,6 +428,7 @@ def _plain_settings(settings: LabellingSettings) -> dict[str, object]:
         "queues": {kind.value: share for kind, share in settings.queues.items()},
         "gold": {str(recording_id): label for recording_id, label in settings.gold.items()},
         "seed": settings.seed,
+        "instructions": settings.instructions,
     }
 
 
@@ -443,4 +444,5 @@ def _settings(plain: Mapping[str, Any]) -> LabellingSettings:
         queues={QueueKind(kind): share for kind, share in plain["queues"].items()},
         gold={UUID(recording_id): label for recording_id, label in plain["gold"].items()},
         seed=plain["seed"],
+        instructions=plain.get("instructions", ""),
     )

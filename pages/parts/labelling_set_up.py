@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.access.roles import LABELLERS
 from core.domain import Caller, Emotion, LabellingSettings, Project, QueueKind, Recording
-from core.labelling.labelling import MAX_LABEL, MAX_LABELS, MAX_OVERLAP
+from core.labelling.labelling import MAX_INSTRUCTIONS, MAX_LABEL, MAX_LABELS, MAX_OVERLAP
 from core.store.recordings import select_recordings
 from core.workbench import Workbench
 from pages.parts import labelling_words, refusals
@@ -34,6 +34,15 @@ def draw(workbench: Workbench, caller: Caller, project: Project, settings: Label
     with asked:
         labels = _labels(now, key)
         also = _also(now, key)
+        instructions = st.text_area(
+            "Instructions to annotators",
+            now.instructions,
+            max_chars=MAX_INSTRUCTIONS,
+            height=140,
+            key=f"{key}_instructions",
+            placeholder="Whom you listen to, what each label means, what to do when you doubt.",
+            help="They read this above the clips, on the page Annotate.",
+        )
     with people:
         annotators = _annotators(workbench, caller, project, now, key)
         overlap = st.number_input(
@@ -65,6 +74,7 @@ def draw(workbench: Workbench, caller: Caller, project: Project, settings: Label
             queues=queues,
             gold=gold,
             seed=now.seed,
+            instructions="\n".join(line.rstrip() for line in instructions.strip().splitlines()),
         )
         with refusals.told():
             workbench.labelling.configure(project.id, chosen, by=caller)

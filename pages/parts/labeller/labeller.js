@@ -3,6 +3,7 @@
 
 const AHEAD = 5; // clips loaded beyond the one on screen: a fast hand rates two a second, and the network may pause
 const BEHIND = 3; // clips whose sound is kept for going back
+const MOST_ASKED = 50; // by the API
 const LOOK_AGAIN_MS = 4000;
 const labellers = new WeakMap();
 
@@ -71,7 +72,8 @@ class Labeller {
     if (this.isAsking || this.again || (this.isSpent && this.askedAtMoment === moment)) return;
     this.isAsking = true;
     try {
-      const asked = AHEAD + 1 + this.outbox.waiting; // what was not sent yet is still open to the server
+      // What was not sent yet is still open to the server. As many again as are loaded: one question for several clips.
+      const asked = Math.min(2 * AHEAD + this.outbox.waiting, MOST_ASKED);
       const answer = await this.server.queue(asked);
       const isFirst = !this.hasQueue;
       this.hasQueue = true;
@@ -125,8 +127,7 @@ class Labeller {
   /* Have the clips around the one on screen at hand, and let go of the sound of those far behind. */
   load() {
     const open = this.items.filter((item, at) => item.state === "open" && at > this.index).slice(0, AHEAD);
-    const near = new Set(open);
-    if (this.item) near.add(this.item);
+    const near = new Set(this.item ? [this.item, ...open] : open); // what is waited for comes first
     for (const item of near) this.fetch(item);
     this.items.forEach((item, at) => {
       if (item.sound && !near.has(item) && Math.abs(at - this.index) > BEHIND) {
@@ -135,7 +136,7 @@ class Labeller {
       }
     });
     const left = this.items.filter((item) => item.state === "open").length;
-    if (this.hasQueue && left <= (this.outbox.waiting ? 1 : AHEAD)) this.refill();
+    if (this.hasQueue && left <= AHEAD) this.refill();
   }
 
   fetch(item) {

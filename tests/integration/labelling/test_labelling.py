@@ -110,6 +110,19 @@ def test_clip_that_somebody_left_goes_to_another_and_their_late_rating_still_cou
     assert [rating.annotator_id for rating in said[left.recording.id]] == [ann.user.id]
 
 
+@pytest.mark.parametrize("text", ["x" * 10_001, "a\0b", "bell \a"])
+def test_instructions_that_cannot_be_kept_are_refused(make_studio, text):
+    with pytest.raises(InvalidParameterError, match="instructions"):
+        make_studio(n_annotators=1, n_clips=0, instructions=text)
+
+
+def test_instructions_are_kept_as_they_were_written(make_studio):
+    text = "Whom? Die Fr\u00e4u \u200d\n\tNot <b>the</b> dog."
+    studio = make_studio(n_annotators=1, n_clips=0, instructions=text)
+    ann = studio.annotators[0]
+    assert studio.workbench.labelling.settings_for(studio.project.id, ann).instructions == text
+
+
 @pytest.mark.parametrize("is_blind", [True, False])
 def test_models_answer_stays_hidden_until_a_blind_clip_is_rated(make_studio, is_blind):
     studio = make_studio(is_blind=is_blind)

@@ -123,6 +123,10 @@ def test_only_the_owner_decides(open_page, sign_in, workbench, labelled):
     assert "Only the owner of a project and admins set up" in text_of(app)
 
 
+WARNED = "<b>Whom?</b> The *loudest* voice :red[only] $x$"
+"""Nothing of it is to be taken for HTML or Markdown."""
+
+
 def test_a_project_is_set_up_changed_and_keeps_what_was_chosen(open_page, sign_in, workbench):
     owner = make_user(workbench, Role.ANALYST)
     project = workbench.projects.create("Calls", Purpose.RESEARCH, by=caller_of(workbench, owner))
@@ -137,6 +141,7 @@ def test_a_project_is_set_up_changed_and_keeps_what_was_chosen(open_page, sign_i
     assert "These add up to 50 %" in text_of(app)
     app.number_input(key=f"{key}_queue_uncertain").set_value(50)
     app.number_input(key=f"{key}_overlap").set_value(3)
+    app.text_area(key=f"{key}_instructions").set_value(f"{WARNED}\n\nListen twice. \n")
     app.toggle(key=f"{key}_blind").set_value(False).run()
     app.button(key=f"{key}_save").click().run()
     assert not app.exception
@@ -144,12 +149,16 @@ def test_a_project_is_set_up_changed_and_keeps_what_was_chosen(open_page, sign_i
     assert kept.labels == ("pleased", "angry", "neither")
     assert kept.queues == {QueueKind.RANDOM: 50, QueueKind.UNCERTAIN: 50}
     assert (kept.overlap, kept.is_blind, kept.annotators) == (3, False, (owner.id,))
+    assert kept.instructions == f"{WARNED}\n\nListen twice."
     assert "This project has no recordings yet" in text_of(app)
     app.segmented_control(key="labelling_part").set_value("Set up").run()
     assert app.text_input(key=f"{key}_labels").value == "pleased, angry, neither"
     app.text_input(key=f"{key}_labels").set_value("only one").run()
     app.button(key=f"{key}_save").click().run()
     assert "2 to 9 labels" in text_of(app)
+    app = open_page("annotate")
+    assert [each.label for each in app.expander] == ["Instructions"]
+    assert [each.value for each in app.expander[0].text] == [f"{WARNED}\n\nListen twice."]
 
 
 def test_progress_and_agreement_follow_the_ratings(open_page, sign_in, workbench, labelled):
