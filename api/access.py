@@ -31,6 +31,8 @@ KEY_HEADER = "x-api-key"
 KEY_PREFIX = "tel_live_"
 RECHECK_EVERY_S = 1.0
 """How long a revocation may go unnoticed by a request that is being read or answered."""
+FOUND = "found_caller"
+"""In `scope["state"]`: who asks, or why nobody does."""
 READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -70,7 +72,7 @@ async def require_access(connection: HTTPConnection) -> AsyncIterator[None]:
         return
     if not rule.is_public:
         try:
-            caller = await find_caller(connection)
+            caller = await found_caller(connection)
             if caller is None:
                 raise NotSignedInError
             require_route(caller, method, path)
@@ -134,6 +136,20 @@ class CallerWatch:
         again = await run_in_threadpool(access_of(self._connection).caller_again, caller)
         method = self._connection.scope.get("method", WEBSOCKET)
         require_route(again, method, self._connection.scope["route"].path)
+
+
+async def found_caller(connection: HTTPConnection) -> Caller | None:
+    """As `find_caller`, but asked once for each request, so that a wrong key counts once."""
+    state = connection.scope.setdefault("state", {})
+    if FOUND not in state:
+        try:
+            state[FOUND] = await find_caller(connection), None
+        except AccessError as error:
+            state[FOUND] = None, error
+    caller, refusal = cast(tuple[Caller | None, AccessError | None], state[FOUND])
+    if refusal is not None:
+        raise refusal
+    return caller
 
 
 async def find_caller(connection: HTTPConnection) -> Caller | None:

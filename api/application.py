@@ -34,6 +34,7 @@ from api.access import require_access
 from api.errors import add_error_answers
 from api.metrics import Metrics
 from api.middleware import Doorkeeper
+from api.once import NOT_ONCE, PARAMETER, OnceRoute
 from api.routes_predictions import refusals
 from api.schemas import Problem
 from api.signing_in import HASHING_AT_A_TIME
@@ -100,7 +101,9 @@ def create_api(get_workbench: Callable[[], Workbench], *, is_draining: Callable[
     ):
         api.include_router(module.router)
     for alias, (endpoint, method) in ALIASES.items():
-        api.add_api_route(alias, endpoint, methods=[method], include_in_schema=False)
+        api.router.add_api_route(
+            alias, endpoint, methods=[method], include_in_schema=False, route_class_override=OnceRoute
+        )
     add_error_answers(api)
     api.state.open_requests = set()
     api.add_middleware(Doorkeeper, metrics=metrics, is_draining=is_draining, open_requests=api.state.open_requests)
@@ -147,6 +150,10 @@ def _say_who_may(document: dict[str, Any]) -> None:
         for method, operation in operations.items():
             if "requestBody" in operation:
                 for status, answer in refusals(400, 408, 413).items():
+                    operation["responses"].setdefault(str(status), answer)
+            if method == "post" and path not in NOT_ONCE:
+                operation.setdefault("parameters", []).append(PARAMETER)
+                for status, answer in refusals(409, 422).items():
                     operation["responses"].setdefault(str(status), answer)
             rule = rule_of(method.upper(), path)
             if rule.is_public:

@@ -19,6 +19,7 @@ from api.access import (
     session_cookies,
     set_session_cookies,
 )
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas_access import (
     CallerShape,
@@ -37,7 +38,7 @@ from core.access.access import Access
 from core.domain import ApiKey, Caller, Role, Scope
 from core.errors import ForbiddenError, InvalidParameterError, NotSignedInError, UnknownKeyError
 
-router = APIRouter(prefix="/api/v1", tags=["access"])
+router = APIRouter(prefix="/api/v1", tags=["access"], route_class=OnceRoute)
 
 RENEWED: dict[int | str, dict[str, Any]] = {204: {"description": "A browser's cookies were renewed."}}
 

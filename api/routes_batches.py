@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench, ReaderOf, address_of
-from api.idempotency import PARAMETER, answered_once, asked_of
 from api.limits import body_cap_mb
+from api.once import OnceRoute
 from api.routes_predictions import PredictParameters, Text, refusals
 from api.schemas import BatchJobPageShape, BatchJobShape
 from api.uploads import form_schema, merged, name_of, received_form, received_json
@@ -29,7 +29,7 @@ from core.store.batches import BatchRow
 from core.usage import Call
 from core.workbench import Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["batches"])
+router = APIRouter(prefix="/api/v1", tags=["batches"], route_class=OnceRoute)
 
 ROUTE = "/api/v1/batches"
 NEXT_AFTER = "X-Next-After"
@@ -64,21 +64,24 @@ def _body() -> dict[str, Any]:
     document = form_schema(BatchParameters, "files", is_list=True)
     schema = BatchLocations.model_json_schema()
     document["requestBody"]["content"]["application/json"] = {"schema": schema}
-    return {**document, "parameters": [PARAMETER]}
+    return document
 
 
 @router.post(
     "/batches",
     summary="Have many recordings scored in the background",
     status_code=202,
-    response_model=BatchJobShape,
     response_description="The batch as it stands; its address is in the header Location.",
     responses=refusals(400, 404, 408, 413, 415, 422, 503),
     openapi_extra=_body(),
 )
 async def create_batch(
-    request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[BatchParameters, Query()]
-) -> Response:
+    request: Request,
+    response: Response,
+    workbench: OpenWorkbench,
+    caller: Asking,
+    query: Annotated[BatchParameters, Query()],
+) -> BatchJobShape:
     """Answers at once; each recording is scored exactly once, even if the process is killed meanwhile.
 
     Send the files as `multipart/form-data`, or JSON with `locations` that are fetched. A recording that was scored
@@ -102,22 +105,22 @@ async def create_batch(
                 for file in files:
                     yield Submitted(name=name_of(file), data=file.file.read())
 
-            return await _created(request, workbench, caller, parameters, submitted, await asked_of(files, parameters))
+            return await _created(request, response, workbench, caller, parameters, submitted())
     if query.model_dump(exclude_defaults=True):
         raise InvalidParameterError("query", "given beside a JSON body", "left out: all of it goes into the body")
     body = await received_json(request, BatchLocations, stall_s=settings.upload_stall_s)
     locations = [Submitted(name="", location=location) for location in body.locations]
-    return await _created(request, workbench, caller, body, lambda: iter(locations), [body.model_dump_json()])
+    return await _created(request, response, workbench, caller, body, locations)
 
 
 async def _created(
     request: Request,
+    response: Response,
     workbench: Workbench,
     caller: Caller,
     parameters: BatchParameters,
-    submitted: Any,
-    asked: Sequence[str],
-) -> Response:
+    submitted: Iterable[Submitted],
+) -> BatchJobShape:
     call = Call(
         route=ROUTE,
         method="POST",
@@ -126,33 +129,23 @@ async def _created(
         address=address_of(request),
     )
 
-    async def create() -> BatchJobShape:
-        status = await run_in_threadpool(
-            partial(
-                workbench.batches.create,
-                submitted(),
-                caller=caller,
-                call=call,
-                source=Source.BATCH,
-                name=parameters.name or "",
-                project_id=parameters.project,
-                agrees=bool(parameters.consent),
-                n_passes=parameters.n_passes,
-                timeline=parameters.timeline,
-                model=parameters.model,
-            )
+    status = await run_in_threadpool(
+        partial(
+            workbench.batches.create,
+            submitted,
+            caller=caller,
+            call=call,
+            source=Source.BATCH,
+            name=parameters.name or "",
+            project_id=parameters.project,
+            agrees=bool(parameters.consent),
+            n_passes=parameters.n_passes,
+            timeline=parameters.timeline,
+            model=parameters.model,
         )
-        return BatchJobShape.of(status)
-
-    return await answered_once(
-        request,
-        workbench,
-        caller.reader,
-        asked,
-        create,
-        status=202,
-        location_of=lambda shape: f"{ROUTE}/{shape.id}",
     )
+    response.headers["Location"] = f"{ROUTE}/{status.batch.id}"
+    return BatchJobShape.of(status)
 
 
 @router.get("/batches", summary="List batches", responses=refusals(422, 503))

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from api.access import Asking, OpenWorkbench
 from api.labels import AskedLabel
 from api.limits import body_cap_mb
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas import ExplanationShape
 from api.uploads import form_schema, received_file
@@ -21,7 +22,7 @@ from core.domain import Caller
 from core.usage import Use
 from core.workbench import Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["explanations"])
+router = APIRouter(prefix="/api/v1", tags=["explanations"], route_class=OnceRoute)
 
 
 class ExplainParameters(BaseModel):

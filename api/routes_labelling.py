@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from api.access import Asking, OpenWorkbench
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas_labelling import (
     ActionRequest,
@@ -18,11 +19,10 @@ from api.schemas_labelling import (
     QueueShape,
     RatingRequest,
 )
-from api.uploads import BoundedRoute
 from core.labelling.agreement import agreement_of
 from core.labelling.consensus import Method
 
-router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"], route_class=BoundedRoute)
+router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"], route_class=OnceRoute)
 MAX_TASKS = 50
 
 

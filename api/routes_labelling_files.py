@@ -14,13 +14,14 @@ from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench
 from api.limits import body_cap_mb
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas_labelling import ImportShape
 from api.uploads import form_schema, name_of, received_file
 from core.labelling.exchange import export_ratings, import_ratings
 from core.labelling.formats.kinds import LabelFormat
 
-router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"])
+router = APIRouter(prefix="/api/v1/labelling", tags=["labelling"], route_class=OnceRoute)
 
 
 class ImportParameters(BaseModel):

@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.access import Asking, OpenWorkbench
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas import DeployRequest, ModelListShape, ModelShape, StandingShape
 from api.uploads import json_schema, received_json
@@ -14,7 +15,7 @@ from core.domain import PROCESS
 from core.inference.model_scores import read_model_scores
 from core.store.training_uses import count_deleted_training_recordings
 
-router = APIRouter(prefix="/api/v1", tags=["models"])
+router = APIRouter(prefix="/api/v1", tags=["models"], route_class=OnceRoute)
 
 
 @router.get("/models", summary="List models", responses=refusals(503))

@@ -19,9 +19,9 @@ from starlette.responses import Response
 
 from api.access import Asking, CallerWatch, OpenWorkbench, ReaderOf
 from api.errors import kind_of, problem
-from api.idempotency import PARAMETER, answered_once, asked_of
 from api.labels import AskedLabel
 from api.limits import Parts, body_cap_mb, counted_each
+from api.once import OnceRoute
 from api.schemas import (
     BatchProblem,
     BatchResult,
@@ -38,7 +38,7 @@ from core.errors import AccessError, BusyError, InvalidParameterError, Telepathy
 from core.store.predictions import PredictionFilter, PredictionOrder, find_prediction, select_predictions
 from core.workbench import Analysis, Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["predictions"])
+router = APIRouter(prefix="/api/v1", tags=["predictions"], route_class=OnceRoute)
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -172,12 +172,11 @@ async def _require_consent(workbench: Workbench, caller: Caller, parameters: Pre
     summary="Say which emotion a recording carries",
     response_description="What the model heard, how sure it is, and how good the recording was.",
     responses=refusals(400, 404, 408, 409, 413, 415, 422, 503),
-    response_model=PredictionShape,
-    openapi_extra={**form_schema(PredictParameters, "file", is_list=False), "parameters": [PARAMETER]},
+    openapi_extra=form_schema(PredictParameters, "file", is_list=False),
 )
 async def predict(
     request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
-) -> Response:
+) -> PredictionShape:
     """Decodes the recording, recognises its emotion, stores both and answers.
 
     The same recording with the same parameters gets the same probabilities, and a new `id`.
@@ -186,16 +185,11 @@ async def predict(
     expected = "given once; use batch-predict"
     max_mb, stall_s = body_cap_mb(request, settings.max_upload_mb), settings.upload_stall_s
     async with received_file(request, query, max_mb=max_mb, stall_s=stall_s, expected=expected) as (file, parameters):
-        asked = await asked_of([file], parameters)
         data, name = await file.read(), name_of(file)
-
-    async def answer() -> PredictionShape:
-        await _require_consent(workbench, caller, parameters)
-        analysis = await _analyse(workbench, data, name=name, source=Source.API, caller=caller, parameters=parameters)
-        usage_of(request.scope).add_prediction(analysis.prediction)
-        return PredictionShape.of(analysis.prediction)
-
-    return await answered_once(request, workbench, caller.reader, asked, answer)
+    await _require_consent(workbench, caller, parameters)
+    analysis = await _analyse(workbench, data, name=name, source=Source.API, caller=caller, parameters=parameters)
+    usage_of(request.scope).add_prediction(analysis.prediction)
+    return PredictionShape.of(analysis.prediction)
 
 
 @router.post(
@@ -203,12 +197,11 @@ async def predict(
     summary="Say which emotions several recordings carry",
     response_description="Each recording in one of two lists: answered, or refused with its problem.",
     responses=refusals(400, 404, 408, 409, 413, 415, 422, 503),
-    response_model=BatchShape,
-    openapi_extra={**form_schema(PredictParameters, "files", is_list=True), "parameters": [PARAMETER]},
+    openapi_extra=form_schema(PredictParameters, "files", is_list=True),
 )
 async def batch_predict(
     request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[PredictParameters, Query()]
-) -> Response:
+) -> BatchShape:
     """Answers when all recordings are done. One that cannot be used does not lose the others."""
     settings = workbench.settings
     async with received_form(
@@ -222,13 +215,7 @@ async def batch_predict(
             expected = f"given at most {settings.max_batch_files} times; send several batches"
             raise InvalidParameterError("files", f"given {len(form.files)} times", expected)
         parameters = merged(query, form.fields)
-        return await answered_once(
-            request,
-            workbench,
-            caller.reader,
-            await asked_of(form.files, parameters),
-            partial(_answer_all, request, workbench, caller, form.files, parameters),
-        )
+        return await _answer_all(request, workbench, caller, form.files, parameters)
 
 
 async def _answer_all(

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
 from api.access import Asking, OpenWorkbench, delete_session_cookies
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas_access import ProjectListShape, ProjectShape
 from core.accounts import delete_account, write_account_export
 
-router = APIRouter(prefix="/api/v1", tags=["privacy"])
+router = APIRouter(prefix="/api/v1", tags=["privacy"], route_class=OnceRoute)
 
 _BLOCK = 1 << 20
 _IN_MEMORY = 8 << 20

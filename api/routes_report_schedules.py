@@ -10,15 +10,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench, ReaderOf
-from api.idempotency import PARAMETER, answered_once
+from api.once import OnceRoute
 from api.routes_predictions import Text, refusals
 from api.routes_reports import FilterShape, TimeZone
 from api.schemas import Shape
-from api.uploads import BoundedRoute
 from core.errors import InvalidParameterError
 from core.report_jobs import begin_report_now
 from core.reports.report import MAX_TITLE, ReportFormat
@@ -27,7 +25,7 @@ from core.reports.timing import daily, monthly, timing_words, weekly
 from core.store.report_schedules import MAX_RUNS, ReportRun, ReportRunState, ReportSchedule
 from core.workbench import Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["reports"], route_class=BoundedRoute)
+router = APIRouter(prefix="/api/v1", tags=["reports"], route_class=OnceRoute)
 
 
 class Every(enum.StrEnum):
@@ -193,11 +191,11 @@ def list_report_schedules(workbench: OpenWorkbench, reader: ReaderOf) -> Schedul
     "/report-schedules",
     status_code=201,
     summary="Schedule a report",
-    response_model=ScheduleShape,
     responses=refusals(400, 404, 422, 503),
-    openapi_extra={"parameters": [PARAMETER]},
 )
-async def schedule_report(request: Request, asked: ScheduleAsked, caller: Asking, workbench: OpenWorkbench) -> Response:
+async def schedule_report(
+    asked: ScheduleAsked, response: Response, caller: Asking, workbench: OpenWorkbench
+) -> ScheduleShape:
     """Have a report made and mailed again and again, of what you may see each time."""
     cron = asked.as_cron()
     if cron is None:
@@ -212,19 +210,9 @@ async def schedule_report(request: Request, asked: ScheduleAsked, caller: Asking
         recipients=asked.recipients,
     )
 
-    async def answer() -> ScheduleShape:
-        schedule = await run_in_threadpool(workbench.report_schedules.create, draft, by=caller)
-        return _shape(workbench, schedule)
-
-    return await answered_once(
-        request,
-        workbench,
-        caller.reader,
-        [asked.model_dump_json()],
-        answer,
-        status=201,
-        location_of=lambda shape: f"/api/v1/report-schedules/{shape.id}",
-    )
+    schedule = await run_in_threadpool(workbench.report_schedules.create, draft, by=caller)
+    response.headers["Location"] = f"/api/v1/report-schedules/{schedule.id}"
+    return _shape(workbench, schedule)
 
 
 @router.get("/report-schedules/{schedule_id}", summary="Read a scheduled report", responses=refusals(404, 422, 503))
@@ -267,19 +255,11 @@ def delete_report_schedule(schedule_id: UUID, caller: Asking, workbench: OpenWor
     "/report-schedules/{schedule_id}/run",
     status_code=202,
     summary="Send a scheduled report now",
-    response_model=RunShape,
     responses=refusals(404, 422, 503),
-    openapi_extra={"parameters": [PARAMETER]},
 )
-async def run_report_schedule(
-    request: Request, schedule_id: UUID, caller: Asking, workbench: OpenWorkbench
-) -> Response:
+async def run_report_schedule(schedule_id: UUID, caller: Asking, workbench: OpenWorkbench) -> RunShape:
     """Begins one besides those of the clock, also while it is paused; its history tells what became of it."""
-
-    async def answer() -> RunShape:
-        return RunShape.of(await run_in_threadpool(begin_report_now, workbench, schedule_id, by=caller))
-
-    return await answered_once(request, workbench, caller.reader, [str(schedule_id)], answer, status=202)
+    return RunShape.of(await run_in_threadpool(begin_report_now, workbench, schedule_id, by=caller))
 
 
 @router.get(

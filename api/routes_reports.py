@@ -16,16 +16,16 @@ from starlette.responses import StreamingResponse
 
 from api.access import Asking, OpenWorkbench
 from api.labels import AskedLabel
+from api.once import OnceRoute
 from api.routes_predictions import Moment, Text, refusals
 from api.schemas import Shape
-from api.uploads import BoundedRoute
 from core.domain import MAX_LABELS, Caller, Source
 from core.reports.report import MAX_TITLE, MEDIA_TYPES, TITLE, ReportFormat, ReportRequest, file_name
 from core.reports.timing import find_zone
 from core.store.predictions import PredictionFilter
 from core.workbench import Workbench
 
-router = APIRouter(prefix="/api/v1", tags=["reports"], route_class=BoundedRoute)
+router = APIRouter(prefix="/api/v1", tags=["reports"], route_class=OnceRoute)
 
 _BLOCK = 1 << 20
 _IN_MEMORY = 8 << 20

@@ -34,6 +34,7 @@ from api.access import (
     set_session_cookies,
 )
 from api.errors import kind_of
+from api.once import OnceRoute
 from api.signing_in import SingleSignOn, signed_in_by_password, user_agent_of, with_hashing
 from api.uploads import received_body
 from core.access.access import SignedIn
@@ -54,7 +55,7 @@ from core.errors import (
 )
 from core.workbench import Workbench
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=OnceRoute)
 
 PATHS = ("/sign-in", "/register", "/forgot", "/set-up", "/link", "/sign-out")
 

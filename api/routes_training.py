@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench
-from api.idempotency import PARAMETER, answered_once, asked_of
 from api.limits import body_cap_mb
+from api.once import OnceRoute
 from api.routes_predictions import Text, refusals
 from api.schemas_training import (
     DataSetListShape,
@@ -33,12 +33,12 @@ from api.uploads import form_schema, json_schema, merged, name_of, received_form
 from core.domain import Job, JobState, Reader
 from core.errors import ModelError, UnknownJobError
 from core.models import custom
-from core.models.data_sets import MAX_FILES, SentFile
+from core.models.data_sets import MAX_FILES, DataSetSummary, SentFile
 from core.workbench import Workbench
 
 DATA_SETS, TRAININGS = "/api/v1/data-sets", "/api/v1/trainings"
 
-router = APIRouter(prefix="/api/v1", tags=["training"])
+router = APIRouter(prefix="/api/v1", tags=["training"], route_class=OnceRoute)
 
 
 class DataSetParameters(BaseModel):
@@ -62,20 +62,23 @@ def _body() -> dict[str, Any]:
     holds = "Clips, a CSV with file, label and perhaps speaker, or a ZIP of them."
     document = form_schema(DataSetParameters, "files", is_list=True, holds=holds)
     document["requestBody"]["content"]["application/json"] = {"schema": DataSetLocation.model_json_schema()}
-    return {**document, "parameters": [PARAMETER]}
+    return document
 
 
 @router.post(
     "/data-sets",
     summary="Send a data set",
     status_code=201,
-    response_model=WholeDataSetShape,
     responses=refusals(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=_body(),
 )
 async def create_data_set(
-    request: Request, workbench: OpenWorkbench, caller: Asking, query: Annotated[DataSetParameters, Query()]
-) -> Response:
+    request: Request,
+    response: Response,
+    workbench: OpenWorkbench,
+    caller: Asking,
+    query: Annotated[DataSetParameters, Query()],
+) -> WholeDataSetShape:
     """Clips and their labels, by a CSV or by the folders they lie in: `LABEL/clip.wav` or `SPEAKER/LABEL/clip.wav`.
 
     What can be learnt from is kept; `problems` says of each other file why it is left out.
@@ -83,15 +86,10 @@ async def create_data_set(
     settings, sets = workbench.settings, workbench.data_sets
     if request.headers.get("content-type", "").lower().startswith("application/json"):
         body = await received_json(request, DataSetLocation, stall_s=settings.upload_stall_s)
-
-        async def create_from_folder() -> WholeDataSetShape:
-            summary = await run_in_threadpool(
-                partial(sets.from_folder, body.location, name=body.name or "", by=caller, agrees=bool(body.consent))
-            )
-            return WholeDataSetShape.of(summary)
-
-        asked = [body.model_dump_json()]
-        return await _made(request, workbench, caller.reader, asked, create_from_folder)
+        return await _made(
+            response,
+            partial(sets.from_folder, body.location, name=body.name or "", by=caller, agrees=bool(body.consent)),
+        )
     async with received_form(
         request,
         file_field="files",
@@ -107,26 +105,17 @@ async def create_data_set(
             for file in files:
                 yield SentFile(name=name_of(file), data=file.file.read())
 
-        async def create() -> WholeDataSetShape:
-            name = parameters.name or name_of(files[0])
-            summary = await run_in_threadpool(
-                partial(sets.create, sent(), name=name, by=caller, agrees=bool(parameters.consent))
-            )
-            return WholeDataSetShape.of(summary)
-
-        return await _made(request, workbench, caller.reader, await asked_of(files, parameters), create)
+        name = parameters.name or name_of(files[0])
+        return await _made(
+            response, partial(sets.create, sent(), name=name, by=caller, agrees=bool(parameters.consent))
+        )
 
 
-async def _made(
-    request: Request,
-    workbench: Workbench,
-    reader: Reader,
-    asked: list[str],
-    answer: Callable[[], Awaitable[WholeDataSetShape]],
-) -> Response:
-    return await answered_once(
-        request, workbench, reader, asked, answer, status=201, location_of=lambda shape: f"{DATA_SETS}/{shape.id}"
-    )
+async def _made(response: Response, make: Callable[[], DataSetSummary]) -> WholeDataSetShape:
+    summary = await run_in_threadpool(make)
+    shape = WholeDataSetShape.of(summary)
+    response.headers["Location"] = f"{DATA_SETS}/{shape.id}"
+    return shape
 
 
 @router.get("/data-sets", summary="List data sets", responses=refusals(401, 403, 503))
@@ -178,38 +167,30 @@ async def estimate(request: Request, workbench: OpenWorkbench, caller: Asking) -
     "/trainings",
     summary="Train a model of your own",
     status_code=202,
-    response_model=TrainingShape,
     response_description="The training as it stands; its address is in the header Location.",
     responses=refusals(400, 401, 403, 404, 408, 409, 413, 415, 422, 503),
-    openapi_extra={**json_schema(TrainingRequest), "parameters": [PARAMETER]},
+    openapi_extra=json_schema(TrainingRequest),
 )
-async def create_training(request: Request, workbench: OpenWorkbench, caller: Asking) -> Response:
+async def create_training(
+    request: Request, response: Response, workbench: OpenWorkbench, caller: Asking
+) -> TrainingShape:
     """In the background, on one core at low priority. Once it has succeeded, `model=NAME` answers by its labels."""
     asked = await received_json(request, TrainingRequest, stall_s=workbench.settings.upload_stall_s)
 
-    async def create() -> TrainingShape:
-        job = await run_in_threadpool(
-            partial(
-                custom.begin,
-                workbench,
-                asked.data_set,
-                name=asked.name,
-                by=caller,
-                labels=asked.labels,
-                plan=asked.plan(),
-            )
+    job = await run_in_threadpool(
+        partial(
+            custom.begin,
+            workbench,
+            asked.data_set,
+            name=asked.name,
+            by=caller,
+            labels=asked.labels,
+            plan=asked.plan(),
         )
-        return TrainingShape.of(job)
-
-    return await answered_once(
-        request,
-        workbench,
-        caller.reader,
-        [asked.model_dump_json()],
-        create,
-        status=202,
-        location_of=lambda shape: f"{TRAININGS}/{shape.id}",
     )
+    shape = TrainingShape.of(job)
+    response.headers["Location"] = f"{TRAININGS}/{shape.id}"
+    return shape
 
 
 @router.get("/trainings", summary="List trainings", responses=refusals(401, 403, 503))

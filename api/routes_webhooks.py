@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Asking, OpenWorkbench
+from api.once import OnceRoute
 from api.routes_predictions import refusals
 from api.schemas_webhooks import (
     DeliveryListShape,
@@ -26,7 +27,7 @@ from api.schemas_webhooks import (
 from api.uploads import json_schema, received_json
 from core.domain import DeliveryState
 
-router = APIRouter(prefix="/api/v1", tags=["webhooks"])
+router = APIRouter(prefix="/api/v1", tags=["webhooks"], route_class=OnceRoute)
 
 MAX_PAGE = 200
 

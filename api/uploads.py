@@ -51,7 +51,7 @@ class Form:
     fields: dict[str, str]
 
 
-class _CountedBody:
+class CountedBody:
     """The ASGI `receive` of a request, which stops at `max_bytes`, after `stall_s` without a byte, when bytes only
     trickle, and once its sender is revoked."""
 
@@ -128,7 +128,7 @@ async def received_form(
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
         raise UploadTooLargeError(int(announced), max_mb, what)
-    body = _CountedBody(
+    body = CountedBody(
         request,
         max_bytes=max_bytes,
         too_large=UploadTooLargeError(max_bytes + 1, max_mb, what),
@@ -188,7 +188,7 @@ async def received_body(request: Request, *, stall_s: float, max_bytes: int = MA
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise too_large
-    body = _CountedBody(request, max_bytes=max_bytes, too_large=too_large, stall_s=stall_s)
+    body = CountedBody(request, max_bytes=max_bytes, too_large=too_large, stall_s=stall_s)
     return await Request(request.scope, body).body()
 
 
@@ -203,12 +203,12 @@ class BoundedRoute(APIRoute):
         async def answer_bounded(request: Request) -> Response:
             stall_s = request.app.state.get_workbench().settings.upload_stall_s
             body = await received_body(request, stall_s=stall_s, max_bytes=MAX_SCHEMA_BYTES)
-            return await answer(Request(request.scope, _of_bytes(body)))
+            return await answer(Request(request.scope, of_bytes(body)))
 
         return answer_bounded
 
 
-def _of_bytes(body: bytes) -> Receive:
+def of_bytes(body: bytes) -> Receive:
     """The ASGI `receive` of a request whose body has been read."""
 
     async def receive() -> Message:

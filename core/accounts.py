@@ -16,6 +16,7 @@ from core.jobs.jobs import MAX_JOBS
 from core.reports.usage_csv import usage_csv
 from core.store.audit import select_audit_entries
 from core.store.batches import select_batch_rows, select_batches
+from core.store.idempotency import delete_idempotency_keys_of
 from core.store.labelling import select_decisions_by, select_ratings_by, update_notes_of
 from core.store.predictions import MAX_PAGE_ROWS, PredictionRow, select_predictions
 from core.store.projects import delete_project, delete_user, select_consents, select_projects
@@ -111,6 +112,7 @@ def delete_account(workbench: Workbench, user_id: UUID, *, by: Caller | None) ->
     access.end_account(user_id, by=by)
     workbench.webhooks.delete_all(user_id)
     workbench.batches.forget_all(reader=Reader(user_id=user_id))
+    delete_idempotency_keys_of(workbench.store, reader=Reader(user_id=user_id))
     if workbench.jobs.is_running:
         workbench.jobs.forget_all(user_id)
     workbench.models.forget_person(access.user(user_id))

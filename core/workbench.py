@@ -70,6 +70,7 @@ from core.inference.executor import InferenceExecutor
 from core.inference.recogniser import Progress, Recogniser, Recognition, require_passes
 from core.inference.stages import StageTimer
 from core.jobs.jobs import Jobs
+from core.kept_answers import KeptAnswers
 from core.labelling.labelling import Labelling
 from core.mail import Mail, Mailer
 from core.models import custom, retraining
@@ -147,6 +148,8 @@ class Workbench:
         self.key_guard = KeyGuard(windows, settings)
         self.mail_guard = MailGuard(windows)
         self.recording_files = recording_files
+        self.kept_answers = KeptAnswers(store, vault)
+        """To requests that may be sent again."""
         self.sounds_in_use: list[Callable[[Collection[str]], set[str]]] = []
         """Each says which of some sounds, by SHA-256, wait without a recording: whoever keeps such adds itself."""
         self.executor = InferenceExecutor(n_workers=settings.inference_workers, n_queue=settings.inference_queue)

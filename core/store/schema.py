@@ -386,24 +386,24 @@ batch_outcomes = Table(
 """Its key lets every recording of a batch be scored once, whoever tries and however often: it is appended in the
 transaction that appends the prediction."""
 
-idempotency_keys = Table(
-    "idempotency_keys",
+kept_keys = Table(
+    "kept_keys",
     metadata,
-    Column("owner_id", Uuid, primary_key=True),
     Column("key", Text, primary_key=True),
-    Column("fingerprint", Text, nullable=False),
+    Column("owner_id", Uuid, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
+"""Hashes of the keys that repeated requests come with, each bound to who sent it."""
 
-idempotency_answers = Table(
-    "idempotency_answers",
+kept_answers = Table(
+    "kept_answers",
     metadata,
-    Column("owner_id", Uuid, primary_key=True),
     Column("key", Text, primary_key=True),
-    Column("status", Integer, nullable=False),
-    Column("location", Text, nullable=False),
-    Column("body", Text, nullable=False),
+    Column("owner_id", Uuid, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("about", Text, nullable=False),
 )
+"""What the first request with a key asked for and was answered, sealed, and the ids of all that it tells of."""
 
 model_events = Table(
     "model_events",

@@ -9,7 +9,7 @@ from sqlalchemy import Column, select, update
 
 from core.secrets import Vault
 from core.store.engine import Store
-from core.store.schema import webhook_endpoints
+from core.store.schema import kept_answers, webhook_endpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,9 @@ class SealedColumn:
 
 WEBHOOK_SECRET = SealedColumn(column=webhook_endpoints.c.secret, key=webhook_endpoints.c.id)
 PREVIOUS_WEBHOOK_SECRET = SealedColumn(column=webhook_endpoints.c.previous_secret, key=webhook_endpoints.c.id)
+KEPT_ANSWER = SealedColumn(column=kept_answers.c.sealed, key=kept_answers.c.key)
 
-SEALED_COLUMNS: tuple[SealedColumn, ...] = (WEBHOOK_SECRET, PREVIOUS_WEBHOOK_SECRET)
+SEALED_COLUMNS: tuple[SealedColumn, ...] = (WEBHOOK_SECRET, PREVIOUS_WEBHOOK_SECRET, KEPT_ANSWER)
 """All in the store, for `python -m core.access rotate-secrets`. Whoever adds a column that seals its texts names it
 here."""
 

@@ -28,14 +28,9 @@ from core.errors import (
     UnknownUserError,
 )
 from core.identifiers import new_id
+from core.kept_answers import KeptAnswer
 from core.retention import delete_expired, delete_stray_sounds
 from core.store.audit import select_audit_entries, verify_audit_log
-from core.store.idempotency import (
-    KeptAnswer,
-    insert_idempotency_answer,
-    insert_idempotency_key,
-    select_known_request,
-)
 from core.store.predictions import count_predictions
 from core.store.projects import delete_project
 from core.store.recordings import count_recordings, insert_recording, select_recording, select_recordings_by_id
@@ -245,21 +240,20 @@ def test_recording_of_a_project_that_is_deleted_is_kept_no_longer_than_there(wor
 
 
 def test_kept_answers_go_with_the_recording_they_tell_of(workbench, caller):
-    somebody, at = caller(), datetime.now(UTC)
+    somebody = caller()
     gone, stays = (
         workbench.analyse(sound, name="a.wav", source=Source.API, owner=somebody.user.id).recording
         for sound in (WAV, voice_wav(seconds=1.0, pitch_hz=170))
     )
     for key, recording in (("gone", gone), ("stays", stays)):
-        insert_idempotency_key(workbench.store, reader=somebody.reader, key=key, fingerprint="f", at=at)
-        answer = KeptAnswer(status=200, location="", body=json.dumps({"recording_id": str(recording.id)}))
-        insert_idempotency_answer(workbench.store, reader=somebody.reader, key=key, answer=answer)
+        workbench.kept_answers.take(somebody, key)
+        body = json.dumps({"recording_id": str(recording.id)})
+        answer = KeptAnswer(fingerprint="f", n_bytes=1, status=200, headers={}, body=body)
+        workbench.kept_answers.keep(somebody, key, answer)
     workbench.delete_recording(gone.id, reader=somebody.reader)
-    known = [
-        select_known_request(workbench.store, reader=somebody.reader, key=key, at=at) is not None
-        for key in ("gone", "stays")
-    ]
-    assert known == [False, True]
+    assert [workbench.kept_answers.find(somebody, key) is not None for key in ("gone", "stays")] == [False, True]
+    delete_account(workbench, somebody.user.id, by=None)
+    assert workbench.kept_answers.find(somebody, "stays") is None
 
 
 def test_jobs_of_somebody_are_exported_and_go_with_the_account(workbench, caller):

@@ -48,6 +48,7 @@ ARROWS = {
         *("core.domain", "core.errors", "core.identifiers", "core.access", "core.evaluation", "core.store"),
         *("core.features", "core.workbench"),
     },
+    "core.kept_answers": {"core.domain", "core.errors", "core.secrets", "core.store"},
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
     "core.accounts": {"core"},
     "core.jobs": {

@@ -90,7 +90,7 @@ def test_archive_of_ones_own_data_unpacks_where_it_is_told(workbench, wav):
         write_account_export(workbench, user.id, file)
         names = zipfile.ZipFile(file).namelist()
     assert any(name.startswith("recordings/") for name in names)
-    assert all(re.fullmatch(r"[a-zA-Z]+\.(txt|json|csv)|recordings/[0-9a-f-]{36}\.\w+", name) for name in names), names
+    assert all(re.fullmatch(r"[a-zA-Z-]+\.(txt|json|csv)|recordings/[0-9a-f-]{36}\.\w+", name) for name in names), names
 
 
 # Headers
