@@ -72,6 +72,9 @@ class RetrainingPlan:
     correction_share: float = 0.3
 
 
+_BOUNDS = {"n_epochs": (1, 200), "learning_rate": (1e-6, 1e-2), "correction_share": (0.01, 0.99)}
+
+
 def register(workbench: Workbench) -> None:
     """Let `workbench.jobs` do retrainings. Before its start."""
     workbench.jobs.register(KIND, retrain, title="Retraining", lane=Lane.TRAINING)
@@ -96,12 +99,14 @@ def begin(
     Raises
     ------
     ModelNameTakenError, InvalidParameterError
-        The name is taken, or none; too few or too many corrections.
+        The name is taken, or none; too few or too many corrections; the plan is out of place.
     RetrainingFailedError
         The deployed model cannot be retrained.
     JobsNotRunningError, StoreError
         It could not be begun.
     """
+    plan = plan or RetrainingPlan()
+    _require_plan(plan)
     by_id = {one.recording_id: one for one in corrections}
     if not MIN_CORRECTIONS <= len(by_id) <= MAX_CORRECTIONS:
         wanted = f"from {MIN_CORRECTIONS} to {MAX_CORRECTIONS:,} recordings"
@@ -110,7 +115,6 @@ def begin(
     if not parent.can_be_retrained:
         raise RetrainingFailedError(f"{parent.card.name!r} has no encoder of its own; deploy one that has")
     require_name(workbench, name)
-    plan = plan or RetrainingPlan()
     return workbench.jobs.enqueue(
         KIND,
         owner=by.user.id,
@@ -138,6 +142,14 @@ def begin(
             },
         },
     )
+
+
+def _require_plan(plan: RetrainingPlan) -> None:
+    """What `training.retrain_commands` takes: it would end without a word otherwise."""
+    for name, (low, high) in _BOUNDS.items():
+        value = getattr(plan, name)
+        if not low <= value <= high:
+            raise InvalidParameterError(name, f"{value:g}", f"from {low:g} to {high:g}")
 
 
 def require_name(workbench: Workbench, name: str) -> None:

@@ -142,6 +142,12 @@ def test_a_name_that_no_folder_may_have_is_refused(workbench, corrections, admin
         begun(workbench, corrections, admin, name=name)
 
 
+@pytest.mark.parametrize("given", [{"n_epochs": 0}, {"n_epochs": 201}, {"learning_rate": 0.1}, {"correction_share": 1}])
+def test_a_plan_out_of_place_is_refused(workbench, corrections, admin, given):
+    with pytest.raises(InvalidParameterError, match=next(iter(given))):
+        begun(workbench, corrections, admin, plan=RetrainingPlan(**given))
+
+
 def test_too_few_recordings_are_refused(workbench, corrections, admin):
     with pytest.raises(InvalidParameterError, match="4 recordings"):
         begun(workbench, corrections[:4], admin)
