@@ -200,6 +200,17 @@ def read_results(
     return Response(text, media_type="application/jsonl", headers=headers)
 
 
+@router.post(
+    "/batches/{batch_id}/retry",
+    status_code=202,
+    summary="Go on with a failed batch",
+    responses=refusals(404, 409, 422, 503),
+)
+def retry_batch(batch_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> BatchJobShape:
+    """What is done stays done, the rest is scored; once what made it fail, which its log tells, is over."""
+    return BatchJobShape.of(workbench.batches.retry(batch_id, reader=reader))
+
+
 @router.delete("/batches/{batch_id}", summary="Cancel a batch", responses=refusals(404, 409, 422, 503))
 def cancel_batch(batch_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> BatchJobShape:
     """Scores no more of it and deletes what waits. What is scored stays, and can be read."""

@@ -44,6 +44,7 @@ from core.errors import (
     InvalidParameterError,
     JobError,
     JobsNotRunningError,
+    JobStateError,
     RequestError,
     SourceError,
     StoreError,
@@ -325,6 +326,23 @@ class Batches:
         batch = self._find(batch_id, reader)
         self._workbench.jobs.cancel(batch_id, reader=reader)
         self._waiting(batch_id).delete_all()
+        return self._status(batch)
+
+    def retry(self, batch_id: UUID, *, reader: Reader) -> BatchStatus:
+        """Go on with a batch whose job failed: what is done stays done, the rest is scored. Its owner and admins may.
+
+        Raises
+        ------
+        UnknownBatchError
+            There is none that `reader` may see.
+        UnknownJobError, JobStateError
+            It is somebody else's, or its job did not fail: of a cancelled one nothing waits any more.
+        """
+        batch = self._find(batch_id, reader)
+        job = self._workbench.jobs.job(batch_id, reader=reader)
+        if job.state is not JobState.FAILED:
+            raise JobStateError(job.state, "retry")
+        self._workbench.jobs.retry(batch_id, reader=reader)
         return self._status(batch)
 
     def forget_all(self, *, reader: Reader) -> int:

@@ -89,6 +89,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/batches"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/batches/{batch_id}"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/batches/{batch_id}/results"): Rule(roles=WORKING, scope=Scope.READ),
+    ("POST", "/api/v1/batches/{batch_id}/retry"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("DELETE", "/api/v1/batches/{batch_id}"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("POST", "/api/v1/explain"): _PREDICT,
     (WEBSOCKET, "/api/v1/stream"): _PREDICT,

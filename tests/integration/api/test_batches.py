@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from api.application import create_api
 from core.access.roles import ROLE_SCOPES
 from core.domain import PROCESS, Role
+from core.errors import ModelNotFoundError
 from core.store.predictions import count_predictions
 from core.workbench import open_workbench
 from tests.callers import key_header
@@ -186,3 +188,28 @@ def test_a_request_that_comes_meanwhile_has_to_wait(client, workbench, wav, monk
     monkeypatch.setattr(workbench, "analyse", slowly)
     assert client.post("/api/v1/predict", **sent).status_code == 200
     refused(meanwhile[0], 409, "idempotency_key_busy")
+
+
+def test_a_failed_batch_goes_on_where_it_stopped_and_no_other_is_retried(client, workbench, monkeypatch):
+    monkeypatch.setattr("core.batches.GROUP", 1)
+    score, calls = workbench.batches._score_together, []
+
+    def failing_once(batch, items, *given):
+        calls.append(items[0].position)
+        if len(calls) == 2:
+            raise ModelNotFoundError("tiny", ())
+        return score(batch, items, *given)
+
+    monkeypatch.setattr(workbench.batches, "_score_together", failing_once)
+    address = client.post("/api/v1/batches", files=files(110, 190, 230)).headers["location"]
+    failed = ended(client, address)
+    assert failed["state"] == "failed"
+    assert 1 <= failed["n_scored"] < 3
+    stranger = key_of(workbench, Role.ANALYST)
+    refused(client.post(f"{address}/retry", headers=stranger), 404, "unknown_batch")
+    assert client.post(f"{address}/retry").status_code == 202
+    wait_until(lambda: client.get(address).json()["state"] == "succeeded")
+    assert (calls.count(0), calls.count(1)) == (1, 2)
+    assert count_predictions(workbench.store, reader=PROCESS) == 3
+    wait_until(lambda: workbench.jobs.job(UUID(address.rpartition("/")[2]), reader=PROCESS).state.has_ended)
+    refused(client.post(f"{address}/retry"), 409, "job_state")
