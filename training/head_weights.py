@@ -5,7 +5,8 @@ a workbench can start beside itself; with tensorflow it would take 1 GB. What is
 other numbers in it: whatever serves the parent serves the child.
 
 Conventions: `embedding` (n_clips, n_dims) times a mask, a hidden layer (width) with the exact GELU times a mask, logits
-(n_clips, n_emotions), as `training.heads.Head`.
+(n_clips, n_emotions), as `training.heads.Head`. A head that keeps groups of recordings apart has logits of (group,
+emotion) pairs, which it sums over the groups as probabilities.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class HeadWeights:
     """(n_dims, width)"""
     hidden_bias: Array
     logits_kernel: Array
-    """(width, n_emotions)"""
+    """(width, n_emotions), or (width, n_groups * n_emotions)"""
     logits_bias: Array
+    """(n_emotions,), or (n_groups, n_emotions)"""
 
     def arrays(self) -> tuple[Array, ...]:
         """All four, in the order of the fields."""
@@ -44,7 +46,7 @@ class HeadWeights:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Inputs, hidden units, outputs."""
-        return (*self.hidden_kernel.shape, self.logits_kernel.shape[1])
+        return (*self.hidden_kernel.shape, self.logits_bias.shape[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,7 @@ def logits_of(
 ) -> Array:
     """Logits (n_clips, n_emotions), before any temperature."""
     before = (embeddings * mask_0) @ weights.hidden_kernel + weights.hidden_bias
-    logits: Array = (_gelu(before) * mask_1) @ weights.logits_kernel + weights.logits_bias
-    return logits
+    return _over_groups(weights, (_gelu(before) * mask_1) @ weights.logits_kernel)[0]
 
 
 def pass_logits(
@@ -103,19 +104,28 @@ def gradients_of(
     inputs = embeddings * mask_0
     before = inputs @ weights.hidden_kernel + weights.hidden_bias
     hidden = _gelu(before) * mask_1
-    logits = hidden @ weights.logits_kernel + weights.logits_bias
+    logits, shares_of_groups = _over_groups(weights, hidden @ weights.logits_kernel)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     share = (importance / importance.sum())[:, None]
     loss = -float((share * targets * log_probabilities).sum())
-    of_logits = share * (np.exp(log_probabilities) - targets)
+    of_emotions = share * (np.exp(log_probabilities) - targets)
+    of_logits = (of_emotions[:, None, :] * shares_of_groups).reshape(len(embeddings), -1)
     of_before = (of_logits @ weights.logits_kernel.T) * mask_1 * _gelu_slope(before)
     return loss, HeadWeights(
         hidden_kernel=inputs.T @ of_before,
         hidden_bias=of_before.sum(axis=0),
         logits_kernel=hidden.T @ of_logits,
-        logits_bias=of_logits.sum(axis=0),
+        logits_bias=of_logits.sum(axis=0).reshape(weights.logits_bias.shape),
     )
+
+
+def _over_groups(weights: HeadWeights, products: Array) -> tuple[Array, Array]:
+    """Logits (n_clips, n_emotions), and each group's share of every one (n_clips, n_groups, n_emotions)."""
+    bias = weights.logits_bias.reshape(-1, weights.shape[2])
+    pairs = products.reshape(-1, *bias.shape) + bias
+    logits: Array = np.logaddexp.reduce(pairs, axis=1)
+    return logits, np.exp(pairs - logits[:, None, :])
 
 
 def read_head(file: Path) -> HeadWeights:
@@ -133,6 +143,9 @@ def read_head(file: Path) -> HeadWeights:
         name: _cut(graph, found[name]) if name in found else np.zeros(zeros[name], np.float32)
         for name in HeadWeights.__dataclass_fields__
     }
+    n_emotions = int(Interpreter(model_content=graph).get_output_details()[0]["shape"][-1])
+    if len(arrays["logits_bias"]) > n_emotions:
+        arrays["logits_bias"] = arrays["logits_bias"].reshape(-1, n_emotions)
     for name in ("hidden_kernel", "logits_kernel"):
         arrays[name] = np.ascontiguousarray(arrays[name].T)
     weights = HeadWeights(**arrays)
@@ -151,7 +164,7 @@ def write_head(parent: Path, weights: HeadWeights, file: Path) -> HeadWeights:
     graph = bytearray(parent.read_bytes())
     for name, stored in _find_weights(parent, bytes(graph)).items():
         values = getattr(weights, name)
-        raw = np.ascontiguousarray(values.T if values.ndim == 2 else values).astype(stored.dtype).tobytes()
+        raw = np.ascontiguousarray(values.T if name.endswith("kernel") else values).astype(stored.dtype).tobytes()
         graph[stored.offset : stored.offset + len(raw)] = raw
     _require_same(parent, bytes(graph), weights)
     partial = file.with_name(file.name + ".part")
@@ -177,15 +190,19 @@ def _find_weights(file: Path, graph: bytes) -> dict[str, _Stored]:
         raise RetrainingError(f"{file.name} is no head that can be fitted again: its inputs are {', '.join(sizes)}")
     n_dims, width = int(sizes["embedding"][-1]), int(sizes["mask_1"][-1])
     n_emotions = int(interpreter.get_output_details()[0]["shape"][-1])
+    details = interpreter.get_tensor_details()
+    shapes = [tuple(int(size) for size in detail["shape"]) for detail in details]
+    # Outputs of the second layer: as many as emotions, or so many for each group.
+    n_pairs = next((one[0] for one in shapes if len(one) == 2 and one[1] == width and not one[0] % n_emotions), 0)
     names = {
         (width, n_dims): "hidden_kernel",
-        (n_emotions, width): "logits_kernel",
+        (n_pairs, width): "logits_kernel",
         (width,): "hidden_bias",
-        (n_emotions,): "logits_bias",
+        (n_pairs,): "logits_bias",
     }
     found: dict[str, _Stored] = {}
-    for detail in interpreter.get_tensor_details():
-        name = names.get(tuple(int(size) for size in detail["shape"]))
+    for detail, shape in zip(details, shapes, strict=True):
+        name = names.get(shape)
         if name is None or detail["dtype"] not in (np.float16, np.float32):
             continue
         try:
@@ -193,7 +210,6 @@ def _find_weights(file: Path, graph: bytes) -> dict[str, _Stored]:
         except ValueError:
             continue
         if name not in found and graph.count(raw) == 1:
-            shape = tuple(int(size) for size in detail["shape"])
             found[name] = _Stored(offset=graph.index(raw), shape=shape, dtype=np.dtype(detail["dtype"]))
     if not {"hidden_kernel", "logits_kernel"} <= set(found):
         raise RetrainingError(f"{file.name} is no head of two layers, the only kind that can be fitted again")

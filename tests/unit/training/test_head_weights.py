@@ -1,5 +1,7 @@
 """A head read from its file computes what the file computes; its gradient is the slope of its loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -11,13 +13,15 @@ from training.errors import RetrainingError
 from training.head_weights import HeadWeights, gradients_of, logits_of, pass_logits, read_head, write_head
 
 
-def _random_head(n_dims: int = 6, width: int = 5, n_emotions: int = 4) -> HeadWeights:
+def _random_head(*, n_groups: int = 1) -> HeadWeights:
+    n_dims, width, n_emotions = 6, 5, 4
     generator = np.random.default_rng(3)
+    bias_shape = (n_emotions,) if n_groups == 1 else (n_groups, n_emotions)
     return HeadWeights(
         hidden_kernel=generator.standard_normal((n_dims, width)).astype(np.float32),
         hidden_bias=generator.standard_normal(width).astype(np.float32),
-        logits_kernel=generator.standard_normal((width, n_emotions)).astype(np.float32),
-        logits_bias=generator.standard_normal(n_emotions).astype(np.float32),
+        logits_kernel=generator.standard_normal((width, n_groups * n_emotions)).astype(np.float32),
+        logits_bias=generator.standard_normal(bias_shape).astype(np.float32),
     )
 
 
@@ -73,8 +77,20 @@ def test_an_encoder_is_refused_with_its_inputs():
         read_head(TINY / "encoder.tflite")
 
 
-def test_gradients_are_the_slopes_of_the_loss():
-    weights = _random_head()
+def test_groups_are_summed_as_probabilities():
+    weights = _random_head(n_groups=3)
+    embeddings = np.random.default_rng(5).standard_normal((7, 6)).astype(np.float32)
+    parts = [
+        logits_of(replace(weights, logits_kernel=kernel, logits_bias=bias), embeddings)
+        for kernel, bias in zip(np.split(weights.logits_kernel, 3, axis=1), weights.logits_bias, strict=True)
+    ]
+    assert weights.shape == (6, 5, 4)
+    assert np.allclose(np.exp(logits_of(weights, embeddings)), np.exp(parts).sum(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_gradients_are_the_slopes_of_the_loss(n_groups):
+    weights = _random_head(n_groups=n_groups)
     generator = np.random.default_rng(5)
     embeddings = generator.standard_normal((7, 6)).astype(np.float32)
     targets = generator.dirichlet(np.ones(4), 7).astype(np.float32)

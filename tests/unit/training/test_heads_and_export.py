@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from training.calibrate import fit_temperature, mean_probabilities, pass_logits
 from training.export import LiteEncoder, NumberFormat, export_encoder, export_head
+from training.head_weights import logits_of, read_head, write_head
 from training.heads import Embedder, HeadPlan, missing_emotions, pool, predict_logits, principal_axes, train_head
 from training.whisper import build_encoder
 
@@ -111,6 +112,21 @@ def test_head_with_corpora_apart_is_exported_with_one_logit_for_each_emotion(tmp
     np.testing.assert_allclose(given, head(embeddings[:5], *masks), atol=1e-4)
     pairs = np.exp(head.group_logits(embeddings[:5], *masks).numpy()).reshape(5, 2, 8)
     np.testing.assert_allclose(np.exp(given), pairs.sum(axis=1), rtol=1e-3)
+
+
+def test_head_with_corpora_apart_is_read_and_written_again_for_retraining(tmp_path: Path) -> None:
+    embeddings, labels = _clusters()
+    head = train_head(
+        [embeddings], labels, ["A", "B"] * (len(labels) // 2), plan=replace(PLAN, are_corpora_apart=True, n_epochs=2)
+    )
+    export_head(head, tmp_path / "head.tflite", n_dims=12, number_format=NumberFormat.FLOAT16)
+    weights = read_head(tmp_path / "head.tflite")
+    assert weights.logits_bias.shape == (2, 8)
+    np.testing.assert_allclose(logits_of(weights, embeddings), predict_logits(head, embeddings), atol=0.02)
+    other = replace(weights, logits_bias=weights.logits_bias[::-1] + 1)
+    written = write_head(tmp_path / "head.tflite", other, tmp_path / "child.tflite")
+    np.testing.assert_allclose(written.logits_bias, other.logits_bias, atol=2e-3)
+    np.testing.assert_allclose(logits_of(written, embeddings), logits_of(other, embeddings), atol=0.02)
 
 
 @pytest.fixture(scope="module")
