@@ -13,8 +13,9 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from training.bundle import MIN_AGREEMENT, BundleTexts, compare_number_formats, write_bundle
 from training.cache import LayerCache, Recordings, open_recordings, write_atomically, write_layers
 from training.calibrate import fit_temperature
+from training.copies import copies_of, with_sped_copies
 from training.corpora import ManifestRow, content_hashes, manifest_sha256, read_manifest
 from training.distil import Checkpoint, Phase, distil_side_by_side, distil_together
 from training.export import NumberFormat
@@ -51,6 +53,10 @@ from training.whisper import Encoder, load_teacher
 _log = structlog.get_logger("training")
 
 
+N_COPIES = 2
+"""Of every recording, at other speeds, that there are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderPlan:
     """How one encoder comes to be."""
@@ -68,23 +74,35 @@ class EncoderPlan:
     """Whether it does not hear the validation speakers of folds 1 and 2 either. A temperature fitted to voices that the
     encoder was distilled on meets embeddings nearer to the teacher's than those of strangers, and is too sure of them.
     """
+    n_copies: int = N_COPIES
+    """How many copies of each recording at other speeds it hears beside it."""
     side_by_side: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=1e-3))
     together: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=5e-4, disturbed_share=0.6, seed=1))
 
 
 ENCODERS = (
-    EncoderPlan(name="folds_3_to_5", folds=(3, 4, 5), seed=604),
+    EncoderPlan(
+        name="folds_3_to_5",
+        folds=(3, 4, 5),
+        leaves_out_validation=True,
+        share_of_nemo=1.0,
+        seed=604,
+        side_by_side=Phase(n_epochs=3, learning_rate=3e-3, is_whitened=True),
+        together=Phase(n_epochs=2, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=1),
+    ),
     EncoderPlan(
         name="everything",
+        share_of_nemo=1.0,
         begins_as="folds_3_to_5",
+        n_copies=0,
         side_by_side=Phase(n_epochs=0, learning_rate=0.0),
-        together=Phase(n_epochs=1, learning_rate=5e-4, disturbed_share=0.4, seed=2),
+        together=Phase(n_epochs=1, learning_rate=1e-3, is_whitened=True, disturbed_share=0.5, seed=2),
     ),
     EncoderPlan(
         name="commercial",
         corpora=("CREMA-D",),
-        side_by_side=Phase(n_epochs=1, learning_rate=1.5e-3),
-        together=Phase(n_epochs=2, learning_rate=8e-4, disturbed_share=0.4, seed=3),
+        side_by_side=Phase(n_epochs=1, learning_rate=3e-3, is_whitened=True),
+        together=Phase(n_epochs=2, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=3),
     ),
 )
 
@@ -110,6 +128,8 @@ class Material:
     """What every stage needs: recordings and splits."""
 
     recordings: Recordings
+    copies: Recordings
+    """The same, then all of them again at other speeds: what encoders are distilled on."""
     folds: tuple[Split, ...]
     shared: Split
 
@@ -145,6 +165,7 @@ def prepare(places: Places) -> Material:
     hashes = json.loads(hashes_path.read_text())
     return Material(
         recordings=recordings,
+        copies=with_sped_copies(recordings, n_copies=N_COPIES, folder=places.cache),
         folds=speaker_independent_splits(rows, seed=0, content_hashes=hashes),
         shared=shared_speaker_split(rows, seed=0, content_hashes=hashes),
     )
@@ -167,14 +188,14 @@ def describe_run(places: Places, material: Material) -> None:
 
 
 def teacher_layers(places: Places, material: Material) -> LayerCache:
-    """The teacher's stem and its blocks as far as the student goes, for every recording as it is."""
+    """The teacher's stem and its blocks as far as the student goes, for every recording and every copy as it is."""
     teacher = None
     if not (places.cache / "layers-teacher.done").exists():
         keras.mixed_precision.set_global_policy(policy_of_this_machine())
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
         keras.mixed_precision.set_global_policy("float32")
     return write_layers(
-        material.recordings,
+        material.copies,
         _compiled(teacher) if teacher else _never,
         name="teacher",
         n_layers=N_BLOCKS + 1,
@@ -196,10 +217,10 @@ def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets
         return student
     if plan.begins_as:
         Checkpoint(places.run / plan.begins_as / "encoder.npz", student.variables).restore()
-    heard = material.heard_by(plan)
+    heard = copies_of(material.heard_by(plan), n_rows=len(material.rows), n_copies=plan.n_copies)
     if plan.side_by_side.n_epochs:
-        distil_side_by_side(student, material.recordings, targets, heard, phase=plan.side_by_side, folder=folder)
-    distil_together(student, material.recordings, targets, heard, phase=plan.together, folder=folder)
+        distil_side_by_side(student, material.copies, targets, heard, phase=plan.side_by_side, folder=folder)
+    distil_together(student, material.copies, targets, heard, phase=plan.together, folder=folder)
     weights.save(1)
     return student
 
@@ -263,7 +284,7 @@ MODELS = (
     ),
 )
 
-HEAD = HeadPlan()
+HEAD = HeadPlan(n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
 N_TEMPERATURE_FOLDS = 2
 """Their validation parts hold some two thousand recordings, enough for one number."""
 
@@ -298,17 +319,19 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
             wanted=material.heard_by(EncoderPlan(name="wanted", corpora=plan.corpora)),
             heard=material.heard_by(encoder_plan),
         )
-    judged = places.run / f"scores-{plan.name}.json"
-    if not judged.exists():
-        write_atomically(judged, json.dumps(judge_model(plan, embeddings, material), indent=1) + "\n")
-    scores = json.loads(judged.read_text())
     recordings = material.recordings
 
+    @cache
+    def answers_of(split: Split, encoder: str) -> tuple[Answers, FittedHead]:
+        return answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora)
+
+    judged = places.run / f"scores-{plan.name}.json"
+    if not judged.exists():
+        write_atomically(judged, json.dumps(judge_model(plan, answers_of, material), indent=1) + "\n")
+    scores = json.loads(judged.read_text())
+
     def fitted_through(encoder: str) -> list[FittedHead]:
-        return [
-            answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora)[1]
-            for split in material.folds[:N_TEMPERATURE_FOLDS]
-        ]
+        return [answers_of(split, encoder)[1] for split in material.folds[:N_TEMPERATURE_FOLDS]]
 
     fitted = fitted_through(plan.encoder)
     tempering = temperature_encoder(plan)
@@ -351,13 +374,12 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
     )
 
 
-def judge_model(plan: ModelPlan, embeddings: dict[str, Embeddings], material: Material) -> list[dict[str, object]]:
-    """Scores under every protocol."""
+def judge_model(
+    plan: ModelPlan, answers_of: Callable[[Split, str], tuple[Answers, FittedHead]], material: Material
+) -> list[dict[str, object]]:
+    """Scores under every protocol, from the answers and the head of a split through the encoder so named."""
     recordings = material.recordings
     scores = []
-
-    def answers_of(split: Split, encoder: str) -> tuple[Answers, FittedHead]:
-        return answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora)
 
     def add(answers: Answers, title: str, protocol: str, exposure: Exposure) -> None:
         scores.append(

@@ -33,13 +33,15 @@ def material() -> Material:
         for emotion in (Emotion.SAD, Emotion.HAPPY)
     )
     n_frames = np.full(len(rows), 2)
+    recordings = Recordings(
+        rows=rows,
+        n_frames=n_frames,
+        offsets=np.concatenate([[0], np.cumsum(n_frames)]),
+        samples=np.zeros(0, np.int16),
+    )
     return Material(
-        recordings=Recordings(
-            rows=rows,
-            n_frames=n_frames,
-            offsets=np.concatenate([[0], np.cumsum(n_frames)]),
-            samples=np.zeros(0, np.int16),
-        ),
+        recordings=recordings,
+        copies=recordings,
         folds=speaker_independent_splits(rows),
         shared=shared_speaker_split(rows),
     )
