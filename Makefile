@@ -23,9 +23,10 @@ $(READY): requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $(READY)
 
-test: $(READY)  ## Run every test: on two cores, then alone those that watch a browser or a terminal
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser --ignore tests/integration/training
-	$(BIN)/python -m pytest tests/browser tests/integration/training
+test: $(READY)  ## Run every test, two at a time; those of a live stream, which is in real time, alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser --ignore tests/browser/test_live.py
+	$(BIN)/python -m pytest tests/browser/test_live.py
 
 check: $(READY)  ## Lint, format check and types, then the tests
 	$(BIN)/ruff check .
