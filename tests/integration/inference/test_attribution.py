@@ -292,7 +292,9 @@ def test_contrast_that_turns_out_to_be_the_answer_is_refused(recogniser):
 def test_emotion_that_the_model_does_not_know_is_refused():
     listener = Listener()
     listener.card.emotions = (Emotion.HAPPY, Emotion.SAD)
-    with pytest.raises(InvalidParameterError, match="'emotion' is 'angry'; it must be one that listener knows"):
+    with pytest.raises(
+        InvalidParameterError, match=r"'emotion' is 'angry'; it must be one that listener says: happy, sad\."
+    ):
         attribute(listener, spoken(1.0), emotion=Emotion.ANGRY)
 
 
