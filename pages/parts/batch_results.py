@@ -148,7 +148,7 @@ def _draw_buttons(workbench: Workbench, status: BatchStatus) -> None:
         is_retried = status.job.state is JobState.FAILED
         if is_retried and st.button("Go on where it failed", key="batch_retry", icon=":material/replay:"):
             with refusals.told():
-                workbench.jobs.retry(batch_id, reader=reader)
+                workbench.batches.retry(batch_id, reader=reader)
                 st.rerun()
 
 

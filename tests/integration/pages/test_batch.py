@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.batches import Submitted
 from core.domain import PROCESS, JobState, Role, Source
+from core.errors import ModelNotFoundError
 from core.usage import Call
 from pages.parts import words
 from tests.integration.pages.conftest import NAVIGATION
@@ -120,6 +121,34 @@ def test_a_batch_is_paused_goes_on_and_is_cancelled(running, open_page, sign_in,
     may_go_on.set()
     assert running.batches.status(status.batch.id, reader=PROCESS).state is JobState.CANCELLED
     wait_until(lambda: not running.jobs._runs)
+
+
+def test_a_batch_that_failed_says_why_and_goes_on_at_a_click(running, open_page, sign_in, monkeypatch):
+    monkeypatch.setattr("core.batches.GROUP", 1)
+    score, calls = running.batches._score_together, []
+
+    def failing_once(batch, items, *given):
+        calls.append(items[0].position)
+        if len(calls) == 2:
+            raise ModelNotFoundError("tiny", ())
+        return score(batch, items, *given)
+
+    monkeypatch.setattr(running.batches, "_score_together", failing_once)
+    signed_in = sign_in(Role.ANALYST)
+    caller = running.access.caller_of_page(signed_in.access_token, signed_in.refresh_token)
+    batch = submit(running, caller, 3).batch
+    all_ended(running)
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).run().switch_page("batch.py").run()
+    assert running.jobs.job(batch.id, reader=PROCESS).error in [error.value for error in app.error]
+    assert metrics(app)["Recordings"] in {"1 of 3", "2 of 3"}
+    app.button(key="batch_retry").click().run()
+    wait_until(lambda: running.batches.status(batch.id, reader=PROCESS).state is JobState.SUCCEEDED)
+    wait_until(lambda: running.jobs.job(batch.id, reader=PROCESS).state.has_ended)
+    app.run()
+    assert not app.error
+    assert (metrics(app)["Recordings"], metrics(app)["Answered"]) == ("3 of 3", "3")
+    assert "batch_retry" not in [button.key for button in app.button]
+    assert sorted(calls) == sorted([0, 1, 2, calls[1]])
 
 
 def test_others_see_neither_batch_nor_job(running, open_page, sign_in):
