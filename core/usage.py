@@ -195,7 +195,9 @@ class UsageLedger:
 
     def _settle(self, n_lines: int) -> None:
         with self._changed:
-            for _ in range(n_lines):
+            n_here = min(n_lines, len(self._waiting))
+            self._n_lost -= n_lines - n_here  # `close` could not wait, took them for lost, and then they were written
+            for _ in range(n_here):
                 self._waiting.popleft()
             self._n_settled += n_lines
             self._changed.notify_all()

@@ -52,8 +52,9 @@ def instructions(project: Project, settings: LabellingSettings) -> None:
     """What the project's owner wants annotators to know: open until they fold it away."""
     if not settings.instructions:
         return
-    key = f"annotate_instructions_{project.id}"
-    with st.expander("Instructions", expanded=True, icon=":material/menu_book:", key=key):
+    with st.expander(
+        "Instructions", expanded=True, icon=":material/menu_book:", key=f"annotate_instructions_{project.id}"
+    ):
         st.text(settings.instructions)
 
 

@@ -83,6 +83,7 @@ def merge_windows(
 
     Examples
     --------
+    >>> from core.domain import Emotion
     >>> heard = [TimelineWindow(start_s=s, end_s=s + 2.0, probabilities={Emotion.SAD: p, Emotion.HAPPY: 1 - p},
     ...                         speech_ratio=1.0, predictive_entropy_nats=0.5) for s, p in [(0.0, 0.9), (2.0, 0.2)]]
     >>> for segment in merge_windows(heard, activity=np.ones(40, bool), frame_s=0.1, duration_s=4.0, hop_s=2.0):

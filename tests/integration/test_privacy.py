@@ -44,6 +44,18 @@ from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
 WAV = voice_wav(seconds=1.2)
+EXPORTED = (
+    "account",
+    "audit",
+    "batches",
+    "data-sets",
+    "jobs",
+    "predictions",
+    "ratings",
+    "recordings",
+    "reports",
+    "webhooks",
+)
 
 
 @pytest.fixture
@@ -359,7 +371,12 @@ def test_export_holds_everything_of_somebody_and_nothing_of_others(workbench, ca
         usage = archive.read("usage.csv").decode()
         sounds = [archive.read(f"recordings/{each.recording.id}.wav") for each in mine]
         whole = b"".join(archive.read(name) for name in names)
-    assert len(names) == 11 + len(mine)
+    assert {name for name in names if not name.startswith("recordings/")} == {
+        "README.txt",
+        "usage.csv",
+        *(f"{name}.json" for name in EXPORTED),
+    }
+    assert len([name for name in names if name.startswith("recordings/")]) == len(mine)
     [_, line] = usage.splitlines()
     assert "/api/v1/predict" in line
     assert str(somebody.user.id) in line

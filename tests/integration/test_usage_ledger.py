@@ -189,6 +189,17 @@ def test_closing_while_the_store_refuses_gives_up_and_says_how_many_are_lost(sto
     assert ledger.n_lost == 7
 
 
+def test_lines_that_a_store_keeps_after_closing_gave_up_are_not_lost(store, ledger, moody):
+    moody.gate.clear()
+    ledger.note(*(make_usage_event() for _ in range(7)))
+    ledger.close(deadline_s=0.05)
+    assert ledger.n_lost == 7
+    moody.gate.set()
+    ledger.close()
+    assert len(kept(store)) == 7
+    assert ledger.n_lost == 0
+
+
 def test_after_closing_noting_is_harmless(store, ledger):
     ledger.close()
     ledger.note(make_usage_event())

@@ -227,10 +227,11 @@ def test_a_person_takes_away_all_that_is_held_and_deletes_their_account(client, 
 
 
 def test_models_say_how_many_of_their_recordings_were_deleted(client, workbench, predict):
-    mine, [model] = predict(), client.get("/api/v1/models").json()["items"]
-    insert_training_uses(
-        workbench.store, model_version=model["version"], recording_ids=[UUID(mine["recording_id"]), new_id()]
-    )
+    mine, other = predict(), predict(pitch_hz=180.0)
+    [model] = client.get("/api/v1/models").json()["items"]
+    used = [UUID(each["recording_id"]) for each in (mine, other)]
+    insert_training_uses(workbench.store, model_version=model["version"], recording_ids=used)
+    [model] = client.get("/api/v1/models").json()["items"]
     assert model["n_deleted_training_recordings"] == 0
     client.delete(f"/api/v1/recordings/{mine['recording_id']}")
     [model] = client.get("/api/v1/models").json()["items"]

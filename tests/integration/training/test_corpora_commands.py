@@ -10,15 +10,19 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from training import corpora_commands
 from training.corpora import read_manifest
 from training.corpora_commands import app
 from training.splits import read_split, splits_command
 
 
 @pytest.fixture
-def run():
+def run(monkeypatch):
+    monkeypatch.setattr(corpora_commands.console, "width", 400)  # wider than any folder of a test
+    monkeypatch.setenv("COLUMNS", "400")
+
     def invoke(*arguments: str, input: str | None = None):
-        return CliRunner().invoke(app, arguments, input=input, env={"COLUMNS": "200"})
+        return CliRunner().invoke(app, arguments, input=input)
 
     return invoke
 

@@ -20,7 +20,7 @@ from tests.sounds import voice, voice_wav, wav_bytes
 from training.__main__ import app
 from training.corpora import ManifestRow, write_manifest
 from training.disturbances import DISTURBANCES
-from training.evaluate import Answering, answer_recording, evaluate_model
+from training.evaluate import Answering, answer_recording, console, evaluate_model
 from training.scores import EMOTIONS
 from training.training_record import Exposure, read_training_record, write_training_record
 
@@ -177,7 +177,7 @@ def test_scores_say_which_speakers_and_recordings_were_heard_in_training(corpus,
 def run(tmp_path, monkeypatch):
     copy_of_tiny(tmp_path / "models")
     monkeypatch.setenv("TELEPATHY_MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 400)  # wider than any folder of a test
 
     def invoke(*arguments: str):
         return CliRunner().invoke(app, arguments)

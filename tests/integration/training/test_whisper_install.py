@@ -199,11 +199,12 @@ def test_graph_that_does_not_say_what_keras_says_is_not_kept(tmp_path, npz, monk
 @pytest.fixture
 def command(tmp_path, model, monkeypatch):
     """Runs `whisper install` with settings of a machine that has nothing."""
+    monkeypatch.setattr(whisper_commands.console, "width", 400)  # wider than any folder of a test
 
     def run(*arguments: str, whisper_encoder: str = "", answer: str | None = None):
         settings = Settings(data_dir=tmp_path / "data", models_dir=model.parent, whisper_encoder=whisper_encoder)
         monkeypatch.setattr(whisper_commands, "settings_of_this_machine", lambda: settings)
-        return CliRunner().invoke(whisper_commands.app, ["install", *arguments], input=answer, env={"COLUMNS": "200"})
+        return CliRunner().invoke(whisper_commands.app, ["install", *arguments], input=answer)
 
     return run
 
