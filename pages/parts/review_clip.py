@@ -7,8 +7,9 @@ import streamlit as st
 from core.domain import Caller, Decision, DecisionKind, Emotion, Project
 from core.labelling.labelling import ReviewClip
 from core.workbench import Workbench
-from pages.parts import labelling_words, players, refusals, session, words
+from pages.parts import labelling_words, listener, refusals, session, words
 from pages.parts.people_names import Names
+from pages.parts.theme import surface
 
 NOTES = "review_note_round"
 CARD_PX = 225
@@ -19,7 +20,7 @@ def draw(workbench: Workbench, caller: Caller, project: Project, clip: ReviewCli
     st.markdown(f"##### {words.plain(clip.recording.name)}", anchors=False)
     heard, decided = st.columns([3, 2], gap="large")
     with heard:
-        players.player(workbench, clip.recording)
+        listener.listen(clip.recording, surface(), key="review_listener")
         _ratings(clip, names)
         _told(clip, names)
     with decided:

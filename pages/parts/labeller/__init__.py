@@ -55,14 +55,19 @@ def task_of(
         "user": str(user_id),
         "labels": [label_look(name, surface) for name in labels],
         "asks": {name: name in asks for name in EVERYTHING},
-        "look": {
-            "scale": list(surface.scale),
-            "ink": surface.text,
-            "paper": surface.background,
-            "raised": surface.raised,
-            "muted": surface.muted,
-            "bar": surface.bar,
-        },
+        "look": picture_look(surface),
+    }
+
+
+def picture_look(surface: Surface) -> dict[str, object]:
+    """The colours in which a recording's picture is drawn."""
+    return {
+        "scale": list(surface.scale),
+        "ink": surface.text,
+        "paper": surface.background,
+        "raised": surface.raised,
+        "muted": surface.muted,
+        "bar": surface.bar,
     }
 
 

@@ -20,9 +20,9 @@ def text_of(app) -> str:
     return "\n".join(each.value for each in shown)
 
 
-def widget_of(app) -> dict:
-    """What the annotating widget was told."""
-    [widget] = [each for each in app.get("bidi_component") if each.proto.component_name == "telepathy_labeller"]
+def widget_of(app, name: str = "telepathy_labeller") -> dict:
+    """What the annotating widget, or another one, was told."""
+    [widget] = [each for each in app.get("bidi_component") if each.proto.component_name == name]
     return json.loads(widget.proto.json)
 
 
@@ -80,6 +80,8 @@ def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in
     assert "▲ happy" in text
     assert "✕ angry" in text
     recording = labelled.recordings[0]
+    heard = widget_of(app, "telepathy_listener")
+    assert (heard["recording_id"], heard["duration_s"]) == (str(recording.id), recording.duration_s)
     app.pills(key=f"review_{recording.id}_0_label").set_value("angry")
     app.text_area(key=f"review_{recording.id}_0_note").set_value("Listen to the *end*").run()
     app.button(key="review_decide").click().run()
