@@ -9,7 +9,7 @@ from starlette.requests import Request
 from api.access import Asking, OpenWorkbench
 from api.once import OnceRoute
 from api.routes_predictions import refusals
-from api.schemas import DeployRequest, ModelListShape, ModelShape, StandingShape
+from api.schemas_models import DeployRequest, ModelListShape, ModelShape, StandingShape
 from api.uploads import json_schema, received_json
 from core.domain import PROCESS
 from core.inference.model_scores import read_model_scores

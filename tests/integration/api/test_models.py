@@ -23,11 +23,15 @@ def states(client):
 
 def test_a_retrained_model_is_listed_with_its_parent_and_gate(client, version):
     found = {model["name"]: model for model in client.get("/api/v1/models").json()["items"]}
-    assert found["tiny"]["retrained"] is None
+    assert found["tiny"]["retrained"] is found["tiny"]["trained"] is found["tiny-2"]["trained"] is None
     made = found["tiny-2"]["retrained"]
     assert (made["parent"], made["n_corrections"], made["is_gate_passed"]) == (PARENT, 40, True)
     assert made["gate"] == "Not worse on the test set and better on the corrections."
     assert made["corrections"]["difference"] == {"value": 0.2, "low": 0.05, "high": 0.35}
+    assert made["curve"] == [
+        {"round": 1, "loss_nats": 1.5, "validation_recall": 0.6, "corrections_accuracy": 0.4},
+        {"round": 2, "loss_nats": 1.2, "validation_recall": 0.62, "corrections_accuracy": 0.5},
+    ]
     assert found["tiny-2"]["version"] == version
 
 

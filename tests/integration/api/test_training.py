@@ -82,6 +82,11 @@ def test_a_training_is_watched_and_its_model_answers_by_its_labels(client, workb
         "/api/v1/predict", files={"file": ("a.wav", voice_wav(seconds=1.0))}, data={"model": "moods"}
     )
     assert set(answered.json()["probabilities"]) == {"bored", "excited"}
+    [listed] = [model for model in client.get("/api/v1/models").json()["items"] if model["name"] == "moods"]
+    assert listed["trained"]["curve"] == done["curve"]
+    assert [len(row) for row in listed["trained"]["confusion"]] == [2, 2]
+    assert sum(map(sum, listed["trained"]["confusion"])) == listed["scores"][0]["n_recordings"]
+    assert listed["trained"]["labels"] == {"bored": 6, "excited": 6}
     refused(client.delete(address), 409, "job_state")
 
 
