@@ -29,6 +29,7 @@ from core.crash_reports import end_reports, report, report_crashes
 from core.domain import LinkKind
 from core.errors import TelepathyError
 from core.logs import log_to_stderr
+from core.own_files import keep_new_files_private
 from core.workbench import Workbench, current_workbench, open_workbench, set_current_workbench
 from pages.parts.single_sign_on import StreamlitSignOn
 
@@ -43,6 +44,7 @@ api.state.single_sign_on = StreamlitSignOn()
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Open the workbench before the first request; drain and close it after the last."""
+    keep_new_files_private()
     try:
         settings = settings_of_this_machine()
         is_reporting = report_crashes(settings)

@@ -78,6 +78,7 @@ from core.models.data_sets import DataSets
 from core.models.models import Models
 from core.models.shadow import Shadow
 from core.outbox import Outbox
+from core.own_files import make_own_folder
 from core.report_jobs import ReportClock
 from core.reports.reports import Reports
 from core.reports.schedules import ReportSchedules
@@ -742,7 +743,7 @@ def open_workbench(settings: Settings) -> Workbench:
         `secret_keys` holds something else; the mail server, who gets alerts, or one of `allowed_networks` is none.
     """
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_own_folder(settings.data_dir)
     except OSError as error:
         raise StoreError(f"making the folder {settings.data_dir}", error.strerror or str(error)) from error
     vault = Vault.open(settings)

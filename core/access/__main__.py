@@ -22,6 +22,7 @@ from core.access.links import link_address, noted_port
 from core.config import settings_of_this_machine
 from core.domain import ApiKey, LinkKind, Role, Scope
 from core.errors import InvalidParameterError, TelepathyError, UnknownUserError
+from core.own_files import keep_new_files_private
 from core.store.audit import select_audit_entries, verify_audit_log
 
 commands = typer.Typer(help="Accounts, API keys and the audit log.", add_completion=False, no_args_is_help=True)
@@ -262,6 +263,7 @@ def _day(at: datetime) -> str:
 
 
 if __name__ == "__main__":
+    keep_new_files_private()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         commands()

@@ -13,6 +13,7 @@ import typer
 from core.config import settings_of_this_machine
 from core.errors import TelepathyError
 from core.labelling.folders import import_folder
+from core.own_files import keep_new_files_private
 from core.workbench import open_workbench
 
 commands = typer.Typer(help="Labelling.", add_completion=False, no_args_is_help=True)
@@ -43,6 +44,7 @@ def import_folder_command(
 
 
 if __name__ == "__main__":
+    keep_new_files_private()
     try:
         commands()
     except TelepathyError as error:

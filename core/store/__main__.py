@@ -10,6 +10,7 @@ import typer
 from core.config import settings_of_this_machine
 from core.domain import PROCESS
 from core.errors import TelepathyError
+from core.own_files import keep_new_files_private
 from core.store.engine import Store, open_store, require_current_schema, select_schema_version
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings
@@ -43,6 +44,7 @@ def _say(store: Store) -> None:
 
 
 if __name__ == "__main__":
+    keep_new_files_private()
     try:
         commands()
     except TelepathyError as error:

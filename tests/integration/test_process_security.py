@@ -24,7 +24,9 @@ N_SLOW_HEADERS = 60
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
-    with running_app(tmp_path_factory.mktemp("process"), **TINY, upload_stall_s=STALL_S) as running:
+    data_dir = tmp_path_factory.mktemp("process")
+    data_dir.chmod(0o755)  # as folders are that somebody makes by hand
+    with running_app(data_dir, **TINY, upload_stall_s=STALL_S) as running:
         yield running
 
 
@@ -180,3 +182,17 @@ def test_a_forged_header_changes_no_address(tmp_path):
     with open_store(tmp_path / "store.duckdb") as store:
         lines = select_usage_events(store, reader=PROCESS).items
     assert {line.address for line in lines if line.route == "/api/v1/predictions"} == {"127.0.0.1"}
+
+
+def test_nobody_else_on_the_machine_reads_what_is_kept(app):
+    answer = httpx2.post(
+        f"{app.url}/api/v1/predict", files={"file": voice_wav(seconds=1.0)}, headers=app.headers, timeout=60
+    )
+    assert answer.status_code == 200, answer.text
+    data_dir = app.log.parent
+    kept = [path for path in data_dir.rglob("*") if path != app.log]
+    assert {"store.duckdb", "access.sqlite", "jobs.sqlite", "recordings", "signing-keys.json"} <= {
+        path.name for path in kept
+    }
+    readable = {str(path.relative_to(data_dir)) for path in [data_dir, *kept] if path.stat().st_mode & 0o077}
+    assert not readable
