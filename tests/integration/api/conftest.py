@@ -50,8 +50,8 @@ def client(api, workbench):
 
 
 def client_of(api: FastAPI, workbench: Workbench) -> TestClient:
-    """A client from this machine with an admin's key."""
-    return TestClient(api, headers=key_header(workbench), client=("127.0.0.1", 50_000))
+    """A client on this machine with an admin's key."""
+    return TestClient(api, "http://localhost", headers=key_header(workbench), client=("127.0.0.1", 50_000))
 
 
 @pytest.fixture(scope="session")

@@ -284,10 +284,10 @@ def test_readiness_tells_paths_to_admins_only(stranger, workbench, user):
 
 
 def test_metrics_are_for_this_machine_or_for_the_token(api, stranger, settings, workbench):
-    here = TestClient(api, client=("127.0.0.1", 50_000))
+    here = TestClient(api, "http://localhost", client=("127.0.0.1", 50_000))
     refused(stranger.get("/metrics"), 403, "forbidden")
     assert here.get("/metrics").status_code == 200
-    assert TestClient(api, client=("::1", 50_000)).get("/metrics").status_code == 200
+    assert TestClient(api, "http://localhost", client=("::1", 50_000)).get("/metrics").status_code == 200
     refused(here.get("/metrics", headers={"x-forwarded-for": "127.0.0.1"}), 403, "forbidden")
     workbench.settings = Settings(metrics_token="a token of Prometheus")
     refused(here.get("/metrics"), 401, "invalid_credentials")

@@ -131,7 +131,7 @@ def test_workbench_that_cannot_open_is_told():
     def fail():
         raise errors.StoreError("opening it", "another process holds it")
 
-    with TestClient(create_api(fail), headers=ANY_KEY, client=("127.0.0.1", 50_000)) as client:
+    with TestClient(create_api(fail), "http://localhost", headers=ANY_KEY, client=("127.0.0.1", 50_000)) as client:
         refused(client.get("/api/v1/predictions"), 503, "store")
         refused(client.get("/readyz"), 503, "store")
         assert client.get("/healthz").status_code == 200

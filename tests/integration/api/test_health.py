@@ -201,21 +201,22 @@ def test_process_without_a_workbench_tells_what_it_can():
     def fail():
         raise StoreError("opening it", "it is gone")
 
-    with TestClient(create_api(fail), client=("127.0.0.1", 1)) as client:
+    with TestClient(create_api(fail), "http://localhost", client=("127.0.0.1", 1)) as client:
         found = samples(client)
     assert math.isnan(of(found, "telepathy_inference_queue_depth"))
     assert of(found, "process_resident_memory_bytes") > 0
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"])
-def test_metrics_are_read_from_this_machine(api, address):
+@pytest.mark.parametrize("host", ["localhost:8501", "LOCALHOST.", "127.0.0.1:8501", "[::1]:8501"])
+def test_metrics_are_read_from_this_machine(api, address, host):
     with TestClient(api, client=(address, 1)) as client:
-        assert client.get("/metrics").status_code == 200
+        assert client.get("/metrics", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "testclient"])
 def test_metrics_are_refused_to_other_machines(api, address):
-    with TestClient(api, client=(address, 1)) as client:
+    with TestClient(api, "http://localhost", client=(address, 1)) as client:
         body = refused(client.get("/metrics"), 403, "forbidden")
     assert "Set `metrics_token`" in body["detail"]
 
@@ -223,6 +224,28 @@ def test_metrics_are_refused_to_other_machines(api, address):
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
 def test_metrics_are_refused_to_what_a_proxy_on_this_machine_passes_on(client, header):
     refused(client.get("/metrics", headers={header: "127.0.0.1"}), 403, "forbidden")
+
+
+@pytest.mark.parametrize("host", ["telepathy.example.org", "localhost.example.org", "192.0.2.1:8501", "", "[::1", "x@"])
+def test_metrics_are_refused_by_another_name_than_that_of_this_machine(client, host):
+    """A proxy that passes the host on, or a page in a browser here whose name was made to lead here."""
+    refused(client.get("/metrics", headers={"Host": host}), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"public_url": "https://telepathy.example.org"}, 403),
+        ({"trusted_proxies": 1}, 403),
+        ({"public_url": "http://localhost:9000"}, 200),
+        ({"public_url": "https://telepathy.example.org", "metrics_token": "t"}, 401),
+    ],
+)
+def test_metrics_want_the_token_where_a_proxy_may_stand_in_front(client, workbench, given, status):
+    workbench.settings = dataclasses.replace(workbench.settings, **given)
+    assert client.get("/metrics").status_code == status
+    if status == 401:
+        assert client.get("/metrics", headers={"Authorization": "Bearer t"}).status_code == 200
 
 
 def test_metrics_with_a_token_are_for_whoever_sends_it(settings):
@@ -234,7 +257,7 @@ def test_metrics_with_a_token_are_for_whoever_sends_it(settings):
             for wrong in (b"Bearer for Prometheus", b"Bearer ", b"for Prometheus", b"", bytes([255, 254])):
                 body = refused(client.get("/metrics", headers={"Authorization": wrong}), 401, "invalid_credentials")
                 assert "metheus" not in body["detail"]
-        with TestClient(create_api(lambda: workbench), client=("127.0.0.1", 1)) as client:
+        with TestClient(create_api(lambda: workbench), "http://localhost", client=("127.0.0.1", 1)) as client:
             refused(client.get("/metrics"), 401, "invalid_credentials")
     finally:
         workbench.close()

@@ -24,7 +24,7 @@ BLOCK = bytes(64 * 1024)
 
 def client_of(workbench: FakeWorkbench, **options) -> httpx2.AsyncClient:
     api = create_api(lambda: workbench, **options)
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://testserver", headers=ANY_KEY)
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(api), base_url="http://localhost", headers=ANY_KEY)
 
 
 class Blocks:
