@@ -32,6 +32,7 @@ from core.store.alerts import (
 from core.store.engine import Store
 from core.store.usage import UsageFilter, UsageSummary, month_of, select_month_usage_by_user, select_usage_summary
 from core.webhooks.posting import is_webhook_url, post_json
+from core.webhooks.signing import key_of
 
 BACK_SHARE = 0.95
 """An alert closes once its measurement is at most this share of the limit."""
@@ -397,7 +398,7 @@ class Alerts:
 def teller(settings: Settings, mailer: Mailer, outbox: Outbox, titles: Mapping[str, str]) -> Callable[[Alert], None]:
     """What tells admins of an alert by mail and webhook, as far as the settings name any; in the background.
 
-    Raises InvalidSettingError for receivers that are none.
+    Raises InvalidSettingError for receivers that are none, and for a secret that is none.
     """
     receivers = [address.strip() for address in settings.alert_emails.split(",") if address.strip()]
     for receiver in receivers:
@@ -408,6 +409,14 @@ def teller(settings: Settings, mailer: Mailer, outbox: Outbox, titles: Mapping[s
             raise InvalidSettingError("alert_emails", repr(settings.alert_emails), expected) from None
     if settings.alert_webhook_url and not is_webhook_url(settings.alert_webhook_url):
         raise InvalidSettingError("alert_webhook_url", "no address of the web", "an address such as https://HOST/PATH")
+    signs_with = [secret.strip() for secret in settings.alert_webhook_secret.split(",") if secret.strip()]
+    try:
+        for secret in signs_with:
+            key_of(secret)
+    except ValueError:
+        raise InvalidSettingError(
+            "alert_webhook_secret", "no secret of webhooks", "`whsec_` and 24 to 64 random bytes in base64"
+        ) from None
 
     def tell(alert: Alert) -> None:
         title = titles.get(alert.rule, alert.rule)
@@ -418,7 +427,11 @@ def teller(settings: Settings, mailer: Mailer, outbox: Outbox, titles: Mapping[s
                 outbox.put("an alert by mail", lambda to=receiver: mailer.send(to, subject, text))  # type: ignore[misc]
         if settings.alert_webhook_url:
             message = _message(alert, subject)
-            outbox.put("an alert by webhook", lambda: post_json(settings.alert_webhook_url, message))
+            message_id = f"msg_{alert.id.hex}_{message['event']}"
+            outbox.put(
+                "an alert by webhook",
+                lambda: post_json(settings.alert_webhook_url, message, message_id=message_id, signs_with=signs_with),
+            )
 
     return tell
 

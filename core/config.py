@@ -165,8 +165,11 @@ class Settings:
     """Alert when accuracy on the last 50 corrected samples is this far (0 to 1) below the 200 before."""
     alert_emails: str = ""
     """Who gets alerts by mail, comma-separated."""
-    alert_webhook_url: str = ""
-    """Where alerts are posted as JSON; empty means nowhere."""
+    alert_webhook_url: str = dataclasses.field(default="", repr=False)
+    """Where alerts are posted as JSON; empty means nowhere. Hidden in `repr`, since many such addresses are secrets."""
+    alert_webhook_secret: str = dataclasses.field(default="", repr=False)
+    """What those messages are signed with, as Standard Webhooks write it: `whsec_` and 24 to 64 random bytes in base64.
+    Several, separated by commas, all sign, while receivers change over; empty sends them unsigned."""
     allowed_networks: str = ""
     """Private networks that webhooks and other requests to addresses named by users may reach, such as `10.1.0.0/16`,
     comma-separated; empty means the public internet alone."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import httpx
 
 from core.errors import WebhookError
+from core.webhooks.signing import signed_headers
 
 TIMEOUT_S = 10.0
 """To connect, and for each part of the answer."""
@@ -28,8 +31,11 @@ def is_webhook_url(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def post_json(url: str, message: Mapping[str, object]) -> None:
+def post_json(url: str, message: Mapping[str, object], *, message_id: str = "", signs_with: Sequence[str] = ()) -> None:
     """Post `message` and return once the other side answered 2xx. Redirects are not followed, answers not read.
+
+    With secrets in `signs_with` it is signed, now, as `core.webhooks.signing` says; `message_id` is what it is known by
+    there, the same each time that it is sent.
 
     Raises
     ------
@@ -39,10 +45,14 @@ def post_json(url: str, message: Mapping[str, object]) -> None:
     if not is_webhook_url(url):
         raise WebhookError("an unknown host", "its address is none of http or https", is_final=True)
     host = urlsplit(url).hostname or ""
+    body = json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
+    headers = {"User-Agent": "Telepathy", "Content-Type": "application/json"}
+    if signs_with:
+        headers |= signed_headers(signs_with, message_id=message_id, timestamp=int(time.time()), body=body)
     try:
         with (
             httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client,
-            client.stream("POST", url, json=message, headers={"User-Agent": "Telepathy"}) as answer,
+            client.stream("POST", url, content=body, headers=headers) as answer,
         ):
             status = answer.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from sqlalchemy import select
+from standardwebhooks import Webhook, WebhookVerificationError
 from structlog.testing import capture_logs
 
 from core.alerts import (
@@ -32,6 +33,7 @@ from core.mail import Mailer
 from core.outbox import Outbox
 from core.store.schema import alert_events
 from core.store.usage import insert_usage_events
+from core.webhooks.signing import new_secret
 from tests.factories import make_usage_event
 from tests.mail_server import mail_server
 from tests.webhook_server import webhook_server
@@ -349,6 +351,50 @@ def test_webhook_that_is_down_gets_the_alert_later(store):
         outbox.close(deadline_s=30)
     assert len({json.loads(body)["alert_id"] for body in hooks.bodies}) == 1
     assert [line["event"] for line in logged] == ["alert", "not delivered yet", "not delivered yet"]
+
+
+def test_alert_is_signed_for_receivers_of_standard_webhooks_each_time_it_is_sent(store):
+    secret, next_secret = new_secret(), new_secret()
+    with webhook_server((503, {})) as hooks, capture_logs():
+        outbox = Outbox(waits_s=(0.0,))
+        settings = told_settings(alert_webhook_url=hooks.url, alert_webhook_secret=f"{next_secret}, {secret}")
+        tell = teller(settings, Mailer.open(settings), outbox, {"latency": "Antworten sind zäh"})
+        gauges = Gauges(store, latency=m(3.0))
+        for value in (3.0, 1.0):
+            gauges.evaluate(latency=m(value))
+            tell(gauges.told[-1])
+        for _ in range(3):
+            assert hooks.arrived.acquire(timeout=30)
+        outbox.close(deadline_s=30)
+    for body, headers in zip(hooks.bodies, hooks.headers, strict=True):
+        for known in (secret, next_secret):
+            assert Webhook(known).verify(body, headers)["rule"] == "latency"
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body.replace(b"latency", b"disks.."), headers)
+        with pytest.raises(WebhookVerificationError):
+            Webhook(new_secret()).verify(body, headers)
+    events = [json.loads(body)["event"] for body in hooks.bodies]
+    ids = [headers["webhook-id"] for headers in hooks.headers]
+    assert len(ids) == 3
+    assert len(set(ids)) == len(set(zip(events, ids, strict=True))) == 2, "sent again it is the same message"
+
+
+def test_alert_without_a_secret_carries_no_signature(store):
+    with webhook_server() as hooks:
+        outbox, settings = Outbox(), told_settings(alert_webhook_url=hooks.url)
+        gauges = Gauges(store, latency=m(3.0))
+        gauges.evaluate()
+        teller(settings, Mailer.open(settings), outbox, {})(gauges.told[0])
+        outbox.close(deadline_s=30)
+    assert not {name for name in hooks.headers[0] if name.startswith("webhook-")}
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "whsec_hunter2=", f"whsec_{'A' * 44}, hunter2"])
+def test_secret_that_is_none_is_refused_without_being_shown(secret):
+    settings = Settings(alert_webhook_url="https://hooks.example.org/x", alert_webhook_secret=secret)
+    with pytest.raises(InvalidSettingError, match="alert_webhook_secret") as refused:
+        teller(settings, Mailer.open(settings), Outbox(), {})
+    assert "hunter2" not in str(refused.value)
 
 
 def test_without_receivers_nothing_is_sent(store):

@@ -106,6 +106,11 @@ def test_passwords_in_urls_do_not_show():
     assert "hunter2" not in repr(Settings(store_url="postgresql+psycopg://u:hunter2@db/t"))
 
 
+@pytest.mark.parametrize("name", ["alert_webhook_url", "alert_webhook_secret"])
+def test_where_alerts_go_and_what_signs_them_do_not_show(name):
+    assert "hunter2" not in repr(dataclasses.replace(Settings(), **{name: "https://hooks.example.org/hunter2"}))
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_setting_has_its_line_in_the_documentation(field):
     documented = (REPOSITORY / "docs" / "settings.md").read_text()
