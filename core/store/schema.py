@@ -217,6 +217,15 @@ usage_day_answers = Table(
     *(Column(confidence_column(number), BigInteger, nullable=False) for number in range(20)),
     Column("latencies", Text, nullable=False),
 )
+usage_day_labels = Table(
+    "usage_day_labels",
+    metadata,
+    Column("day", UtcDateTime, nullable=False),
+    Column("user_id", Uuid),
+    Column("label", Text, nullable=False),
+    Column("n_answers", BigInteger, nullable=False),
+)
+"""Answers by labels that are none of the eight emotions."""
 usage_day_latencies = Table(
     "usage_day_latencies",
     metadata,

@@ -7,6 +7,7 @@ a caller sees: their own, and admins all. Counting, quantiles and binning happen
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from sqlalchemy import (
 )
 
 from core.domain import Emotion, Interval, MonthUsage, Reader, UsageEvent, label_of
+from core.domain import Label as SaidLabel
 from core.errors import InvalidParameterError
 from core.store.engine import Store
 from core.store.predictions import MAX_PAGE_ROWS, TimeBucket
@@ -39,6 +41,7 @@ from core.store.schema import (
     emotion_column,
     usage_day_answers,
     usage_day_callers,
+    usage_day_labels,
     usage_day_latencies,
     usage_day_routes,
     usage_events,
@@ -58,6 +61,7 @@ from core.store.usage_measures import (
     CONFIDENCES,
     EMOTIONS,
     FIGURES,
+    IS_OWN_LABEL,
     LATENCY_BIN,
     N_CONFIDENCE_BINS,
     confidence_bin,
@@ -191,7 +195,8 @@ class UsageOverview:
     by_route: list[UsageOfRoute]
     by_plan: list[UsageOfPlan]
     by_status: list[StatusCount]
-    by_emotion: dict[Emotion, int]
+    by_emotion: dict[SaidLabel, int]
+    """All eight, then labels of models that were trained here."""
     by_confidence: list[ConfidenceBin]
 
 
@@ -337,11 +342,12 @@ def count_usage_by_status(store: Store, *, reader: Reader, filter: UsageFilter =
     return sorted(found, key=_commonest_first)
 
 
-def count_usage_by_emotion(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> dict[Emotion, int]:
-    """How many predictions each emotion has, all eight in their order, zeros included."""
+def count_usage_by_emotion(store: Store, *, reader: Reader, filter: UsageFilter = ALL_USAGE) -> dict[SaidLabel, int]:
+    """How many predictions each emotion has, all eight in their order, zeros included; then own labels by name."""
+    asked = _Asked(reader=reader, filter=filter)
     with store.snapshot("counting the usage ledger by emotion") as connection:
-        counts = _Asked(reader=reader, filter=filter).answers(connection, EMOTIONS)
-    return _emotions_of(counts)
+        asked = replace(asked, covered=asked.coverage(connection))
+        return _emotions_of(asked.answers(connection, EMOTIONS), asked.own_labels(connection))
 
 
 def count_usage_by_confidence(
@@ -376,6 +382,7 @@ def select_usage_overview(
         callers = replace(asked, keys=("user_id", "key_id", "plan")).figures(connection, usage_day_callers)
         statuses = replace(asked, keys=("method", "route", "status")).figures(connection, usage_day_routes)
         counts = asked.answers(connection, (*EMOTIONS, *CONFIDENCES))
+        own_labels = asked.own_labels(connection)
         if asked.covered and asked.covered.days and over_time.covered and reader.sees_everything:
             found = replace(by_route, bucket=bucket).histograms(connection, asked.covered)
             of_all, of_routes, of_buckets = (_added_up(found, part) for part in (slice(0), slice(2), slice(2, 3)))
@@ -421,7 +428,7 @@ def select_usage_overview(
             ),
             key=_commonest_first,
         ),
-        by_emotion=_emotions_of(counts),
+        by_emotion=_emotions_of(counts, own_labels),
         by_confidence=_bins_of({number: counts[confidence_column(number)] for number in range(N_CONFIDENCE_BINS)}),
     )
 
@@ -466,8 +473,9 @@ def _in_order_of_time(rows: Sequence[Row[Any]], latencies: dict[tuple[Hashable, 
     return sorted(found, key=lambda each: each.started_at)
 
 
-def _emotions_of(counts: dict[str, int]) -> dict[Emotion, int]:
-    return {emotion: counts[emotion_column(emotion)] for emotion in Emotion}
+def _emotions_of(counts: dict[str, int], own: dict[str, int]) -> dict[SaidLabel, int]:
+    found: dict[SaidLabel, int] = {emotion: counts[emotion_column(emotion)] for emotion in Emotion}
+    return found | {label_of(label): count for label, count in sorted(own.items())}
 
 
 def _bins_of(counts: dict[int, int], n_bins: int = N_CONFIDENCE_BINS) -> list[ConfidenceBin]:
@@ -584,6 +592,20 @@ class _Asked:
             days = connection.execute(self._days(select(*columns), usage_day_answers, covered)).mappings().one()
             found = {name: found[name] + int(days[name] or 0) for name in found}
         return {name: int(count) for name, count in found.items()}
+
+    def own_labels(self, connection: Connection) -> dict[str, int]:
+        """How many answers have each label that is none of the eight emotions."""
+        covered = self.coverage(connection)
+        lines = self._lines(select(_TABLE.c.emotion, func.count()), covered).where(IS_OWN_LABEL)
+        parts = [connection.execute(lines.group_by(_TABLE.c.emotion)).all()]
+        if covered.days:
+            sums = usage_day_labels.c
+            days = self._days(select(sums.label, func.sum(sums.n_answers)), usage_day_labels, covered)
+            parts.append(connection.execute(days.group_by(sums.label)).all())
+        found: Counter[str] = Counter()
+        for part in parts:
+            found.update({str(label): int(count) for label, count in part})
+        return dict(found)
 
     def latencies(self, connection: Connection) -> dict[tuple[Hashable, ...], Latency]:
         """Quantiles of answer times by the keys: exact where the ledger alone is asked, within 1 % otherwise."""

@@ -26,6 +26,7 @@ from core.store.schema import (
     UtcDateTime,
     usage_day_answers,
     usage_day_callers,
+    usage_day_labels,
     usage_day_latencies,
     usage_day_routes,
     usage_days,
@@ -37,6 +38,7 @@ from core.store.usage_measures import (
     CONFIDENCES,
     EMOTIONS,
     FIGURES,
+    IS_OWN_LABEL,
     LAST_BIN,
     LATENCY_BIN,
     SHORTEST_MS,
@@ -46,7 +48,9 @@ SETTLES_AFTER = timedelta(hours=1)
 DAY = timedelta(days=1)
 SUMMING_LOCK = 7_310_845_120_664
 """PostgreSQL advisory lock held while a day is summed up."""
-_SUMS: tuple[Table, ...] = (usage_day_callers, usage_day_routes, usage_day_answers, usage_day_latencies)
+_SUMS: tuple[Table, ...] = (
+    *(usage_day_callers, usage_day_routes, usage_day_answers, usage_day_labels, usage_day_latencies),
+)
 
 Stretch = tuple[datetime | None, datetime | None]
 """From the first, inclusive, to the second, exclusive; None for without end."""
@@ -174,6 +178,12 @@ def _sum_up(store: Store, day: datetime, now: datetime) -> bool:
         _insert_sums(
             connection, usage_day_routes, day, (columns.user_id, columns.method, columns.route, columns.status)
         )
+        own = (
+            select(literal(day, UtcDateTime).label("day"), columns.user_id, columns.emotion, func.count())
+            .where(_of_day(day), IS_OWN_LABEL)
+            .group_by(columns.user_id, columns.emotion)
+        )
+        connection.execute(insert(usage_day_labels).from_select(["day", "user_id", "label", "n_answers"], own))
         latencies = _histograms(connection, day, (columns.user_id,))
         answers = select(columns.user_id, *EMOTIONS, *CONFIDENCES).where(_of_day(day)).group_by(columns.user_id)
         by_user = [

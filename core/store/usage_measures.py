@@ -58,6 +58,8 @@ def confidence_bin(n_bins: int) -> ColumnElement[int]:
 
 
 EMOTIONS = tuple(n_where(_COLUMNS.emotion == emotion.value).label(emotion_column(emotion)) for emotion in Emotion)
+IS_OWN_LABEL = and_(_COLUMNS.emotion.is_not(None), _COLUMNS.emotion.not_in([emotion.value for emotion in Emotion]))
+"""Lines whose answer is a label of a model that was trained here, and none of the eight."""
 CONFIDENCES = tuple(
     n_where(and_(_COLUMNS.confidence.is_not(None), confidence_bin(N_CONFIDENCE_BINS) == number)).label(
         confidence_column(number)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 
 import streamlit as st
 
-from core.domain import Emotion, MonthUsage, Reader
+from core.domain import Label, MonthUsage, Reader
 from core.machine import disk_share, memory_share, processor_share, resident_mb
 from core.plans import Plan
 from core.reports.usage_csv import MAX_ROWS, usage_csv
@@ -88,9 +88,9 @@ def predictions(buckets: Sequence[UsageInBucket], period: Period, zone: tzinfo, 
     )
 
 
-def emotions(counts: Mapping[Emotion, int], *, key: str) -> None:
+def emotions(counts: Mapping[Label, int], *, key: str) -> None:
     """Draw how often which emotion was heard."""
-    heading("What was heard", help="The most probable emotion of every answer, live streams included.")
+    heading("What was heard", help="The most probable label of every answer, live streams included.")
     st.plotly_chart(
         charts.by_emotion(counts, (), surface()),
         key=key,

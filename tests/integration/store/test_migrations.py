@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import duckdb
@@ -18,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 
 from core.config import REPOSITORY
-from core.domain import NOBODY, PROCESS, Emotion, Reader
+from core.domain import NOBODY, PROCESS, Emotion, OwnLabel, Reader
 from core.errors import MigrationError, StoreError
 from core.store.engine import MIGRATIONS, migrate, open_store, require_current_schema, select_schema_version
 from core.store.predictions import (
@@ -29,8 +30,9 @@ from core.store.predictions import (
     select_predictions,
 )
 from core.store.recordings import count_recordings, insert_recording, select_recording
-from core.store.schema import metadata
-from tests.factories import make_prediction, make_recording
+from core.store.schema import metadata, usage_days
+from core.store.usage import insert_usage_events
+from tests.factories import make_prediction, make_recording, make_usage_event
 
 
 def revisions():
@@ -228,3 +230,23 @@ def empty_duckdb(path: str):
     """An open DuckDB store without any table."""
     duckdb.connect(path).close()
     return open_store(path, migrates=False)
+
+
+def test_days_that_had_own_labels_are_summed_up_again(store_url, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(MIGRATIONS, older)
+    for file in (older / "versions").glob("*.py"):
+        if file.stem >= "0016":
+            file.unlink()
+    days = [datetime(2026, 3, number, tzinfo=UTC) for number in (1, 2)]
+    if not store_url.startswith("postgresql"):
+        duckdb.connect(store_url).close()
+    with open_store(store_url, migrates=False) as store:
+        migrate(store, migrations=older)
+        own = make_usage_event(at=days[0].replace(hour=7), emotion=OwnLabel("bored"))
+        insert_usage_events(store, events=[own, make_usage_event(at=days[1].replace(hour=7))])
+        marks = [{"day": day, "n_late": 1, "summed_up_at": days[1]} for day in days]
+        store.append("summing up", (usage_days, marks))
+        migrate(store)
+        with store.transaction("looking") as connection:
+            assert list(connection.execute(select(usage_days.c.day)).scalars()) == [days[1]]

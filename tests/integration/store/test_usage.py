@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from core.domain import Emotion, MonthUsage, Reader
+from core.domain import Emotion, MonthUsage, OwnLabel, Reader
 from core.errors import InvalidParameterError, StoreError
 from core.store import usage as ledger
 from core.store.predictions import TimeBucket
@@ -222,6 +222,11 @@ def test_statuses_emotions_and_confidences_are_counted(store, crowd):
     ]
     with pytest.raises(InvalidParameterError, match="n_bins"):
         count_usage_by_confidence(store, reader=ADMIN, n_bins=0)
+    own = [make_usage_event(emotion=OwnLabel(label), n_predictions=1) for label in ("keen", "bored", "keen")]
+    insert_usage_events(store, events=own)
+    counts = count_usage_by_emotion(store, reader=ADMIN)
+    assert list(counts.items())[-2:] == [(OwnLabel("bored"), 1), (OwnLabel("keen"), 2)]
+    assert [counts[emotion] for emotion in Emotion] == [emotions[emotion] for emotion in Emotion]
 
 
 @pytest.mark.parametrize(

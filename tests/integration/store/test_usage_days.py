@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from core.domain import Emotion, Reader
+from core.domain import Emotion, OwnLabel, Reader
 from core.store.predictions import TimeBucket
 from core.store.schema import usage_days
 from core.store.usage import (
@@ -65,7 +65,7 @@ def make_ledger(seed, n, *, days=12.0):
             duration_ms=randomness.choice([0.0, randomness.lognormvariate(4, 1)]),
             n_predictions=n_predictions,
             audio_s=randomness.choice([0.5, 5.0, 61.25]) * n_predictions,
-            emotion=randomness.choice(list(Emotion)) if n_predictions else None,
+            emotion=randomness.choice([*Emotion, OwnLabel("bored")]) if n_predictions else None,
             confidence=randomness.choice([0.0, 0.1, 0.25, 0.61, 0.99, 1.0]) if n_predictions else None,
         )
         made.append(first)
