@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import enum
+import math
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -75,6 +79,9 @@ N_RECENT = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
+PROGRESS_KEPT_S = 60.0
+"""How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
+MAX_KEPT = 1000
     """The model's answer, as an annotator may see it."""
 
     label: str
@@ -191,6 +198,7 @@ class Labelling:
 
     def projects(self, reader: Reader) -> list[Project]:
         """The projects that `reader` sees and that are set up to be labelled."""
+        self._kept_progress = _KeptProgress()
         shared = self._workbench.projects.list_for(reader)
         seen = dataclasses.replace(reader, project_ids=frozenset(project.id for project in shared))
         labelled = select_labelled_projects(self._store, reader=seen)
@@ -212,6 +220,7 @@ class Labelling:
 
         What they have begun comes first, so that a reload goes on at the same clip; what they skipped comes last.
 
+        self._kept_progress.forget(project_id)
         Raises
         ------
         UnknownProjectError, NotLabelledError
@@ -268,7 +277,9 @@ class Labelling:
             for place, action in rated
             if place.assignment.recording_id in recordings
         ]
-        return Queue(tasks=tasks, recent=recent, progress=state.progress(mine))
+        progress = state.progress(mine)
+        self._kept_progress.keep(project_id, mine, progress)
+        return Queue(tasks=tasks, recent=recent, progress=progress)
 
     def rate(self, project_id: UUID, assignment_id: UUID, rating: Rating, *, annotator: Caller) -> Task:
         """Keep a rating; on the disk once this returns. The same one again, by its id, changes nothing.
@@ -297,7 +308,7 @@ class Labelling:
             answer_shown=None if settings.is_blind or guess is None else guess.label,
             rated_at=datetime.now(UTC),
         )
-        insert_action(self._store, kind=RATE, assignment_id=assignment_id, rating=kept)
+        self._act(RATE, assignment_id, kept)
         return Task(assignment=assignment, recording=recording, guess=guess, rating=kept)
 
     def skip(self, project_id: UUID, assignment_id: UUID, action_id: UUID, *, annotator: Caller) -> None:
@@ -319,7 +330,16 @@ class Labelling:
             label=None,
             rated_at=datetime.now(UTC),
         )
-        insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=nothing)
+        self._act(kind, assignment_id, nothing)
+
+    def _act(self, kind: str, assignment_id: UUID, rating: Rating) -> None:
+        """Keep what somebody did, and count it into their progress."""
+        about = {"project_id": rating.project_id, "recording_id": rating.recording_id}
+        said = select_actions(self._store, annotator_id=rating.annotator_id, **about)
+        was_rated = rating.recording_id in _counted(said, select_decisions(self._store, **about)).ratings
+        if insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=rating):
+            change = (kind == RATE) - was_rated
+            self._kept_progress.count(rating.project_id, rating.annotator_id, change)
 
     def progress(self, project_id: UUID, *, reader: Reader) -> dict[UUID, Progress]:
         """How far every annotator is. Raises UnknownProjectError, NotLabelledError."""
@@ -328,9 +348,17 @@ class Labelling:
         return {annotator: state.progress(annotator) for annotator in settings.annotators}
 
     def progress_of(self, project_id: UUID, *, annotator: Caller) -> Progress:
-        """How far one annotator is. Raises like `queue`."""
+        """How far one annotator is; what others did in the last minute may be missing. Raises like `queue`.
+
+        Counted on from their last queue: reading all ledgers at each rating took longer than all else that it costs.
+        """
         settings = self._for_annotator(project_id, annotator)
-        return _State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
+        known = self._kept_progress.of(project_id, annotator.user.id)
+        if known is not None:
+            return known
+        progress = _State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
+        self._kept_progress.keep(project_id, annotator.user.id, progress)
+        return progress
 
     # -- reviewing
 
@@ -563,6 +591,8 @@ class _State:
         """Rated by them, and that plus what they hold or could still get."""
         n_done = sum(self._is_rated(place) for place in self._of(annotator))
         n_open = len(self.open_places(annotator))
+        if kind is DecisionKind.SEND_BACK:
+            self._kept_progress.forget(project_id)
         n_free = sum(self._free_slot(clip.recording_id, annotator) is not None for clip in self._clips)
         return Progress(n_done=n_done, n_total=n_done + n_open + n_free)
 
@@ -625,6 +655,42 @@ def _counted(actions: Sequence[Action], decisions: Sequence[Decision]) -> Counte
     for decision in decisions:
         by_recording.setdefault(decision.recording_id, []).append(decision)
     return Counted(ratings=ratings, decisions=by_recording)
+
+class _KeptProgress:
+    """What was last read of annotators' progress, and what they did since, in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[UUID, UUID], tuple[float, Progress]] = {}
+
+    def keep(self, project_id: UUID, annotator: UUID, progress: Progress) -> None:
+        """As it was just read."""
+        with self._lock:
+            self._kept.pop((project_id, annotator), None)
+            self._kept[(project_id, annotator)] = (time.monotonic(), progress)
+            while len(self._kept) > MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+
+    def of(self, project_id: UUID, annotator: UUID) -> Progress | None:
+        """None where too long ago, or never, anything was read."""
+        with self._lock:
+            read_at, progress = self._kept.get((project_id, annotator), (-math.inf, None))
+        return progress if time.monotonic() - read_at < PROGRESS_KEPT_S else None
+
+    def count(self, project_id: UUID, annotator: UUID, change: int) -> None:
+        """Clips more that they have rated, or fewer."""
+        with self._lock:
+            known = self._kept.get((project_id, annotator))
+            if known is not None:
+                read_at, progress = known
+                counted = dataclasses.replace(progress, n_done=progress.n_done + change)
+                self._kept[(project_id, annotator)] = (read_at, counted)
+
+    def forget(self, project_id: UUID) -> None:
+        """Whoever annotates the project: what is asked of them has changed."""
+        with self._lock:
+            self._kept = {key: known for key, known in self._kept.items() if key[0] != project_id}
+
 
 
 def _is_adjudicated(clip: ReviewClip) -> bool:

@@ -18,7 +18,9 @@ from core.errors import (
     UnknownProjectError,
     UnknownRecordingError,
 )
+from core.identifiers import new_id
 from core.labelling.consensus import Method
+from core.labelling.labelling import Progress
 from core.store.audit import select_audit_entries
 from tests.integration.labelling.conftest import N_CLIPS, again, make_caller, make_rating
 
@@ -284,3 +286,36 @@ def test_consensus_of_several_ratings(make_studio, method):
     assert {each.recording_id: each.label for each in agreed} == {
         recording.id: "sad" if number == 0 else "calm" for number, recording in enumerate(studio.recordings)
     }
+
+
+def test_progress_is_counted_on_from_the_last_queue_and_not_read_at_each_rating(make_studio, monkeypatch):
+    studio = make_studio(n_annotators=1)
+    ann, labelling = studio.annotators[0], studio.workbench.labelling
+    first, second, *_ = studio.queue(ann).tasks
+
+    def n_done():
+        return labelling.progress_of(studio.project.id, annotator=ann).n_done
+
+    with monkeypatch.context() as patch:
+        patch.setattr("core.labelling.labelling._State", None)  # whoever reads the ledgers fails
+        rating = make_rating()
+        labelling.rate(studio.project.id, first.assignment.id, rating, annotator=ann)
+        labelling.rate(studio.project.id, first.assignment.id, rating, annotator=ann)
+        assert n_done() == 1, "the same one sent twice"
+        studio.rate(ann, first.assignment.id, "calm")
+        assert n_done() == 1, "another label for the same clip"
+        labelling.skip(studio.project.id, second.assignment.id, new_id(), annotator=ann)
+        assert n_done() == 1
+        labelling.undo(studio.project.id, first.assignment.id, new_id(), annotator=ann)
+        assert n_done() == 0
+        studio.rate(ann, first.assignment.id)
+        studio.rate(ann, second.assignment.id)
+        assert labelling.progress_of(studio.project.id, annotator=ann) == Progress(n_done=2, n_total=6)
+        labelling.send_back(studio.project.id, first.recording.id, by=studio.owner)
+        with pytest.raises(TypeError):
+            n_done()
+    assert n_done() == 1
+    monkeypatch.setattr("core.labelling.labelling.PROGRESS_KEPT_S", 0.0)
+    monkeypatch.setattr("core.labelling.labelling._State", None)
+    with pytest.raises(TypeError):
+        n_done()
