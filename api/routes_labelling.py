@@ -13,8 +13,11 @@ from api.routes_predictions import refusals
 from api.schemas_labelling import (
     ActionRequest,
     AgreementShape,
+    AssignRequest,
     DoneShape,
+    HandoutShape,
     LabellingSettingsShape,
+    PlacesShape,
     ProgressShape,
     QueueShape,
     RatingRequest,
@@ -58,6 +61,23 @@ def undo(project_id: UUID, given: ActionRequest, caller: Asking, workbench: Open
     """The clip is yours to rate again."""
     workbench.labelling.undo(project_id, given.assignment_id, given.id, annotator=caller)
     return DoneShape.of(workbench.labelling.progress_of(project_id, annotator=caller))
+
+
+@router.get("/{project_id}/assignments", summary="See who has which clip", responses=refusals(404, 409, 422, 503))
+def assignments(project_id: UUID, caller: Asking, workbench: OpenWorkbench) -> PlacesShape:
+    """Every clip, oldest first, with who has its places and how many are free."""
+    return PlacesShape.of(workbench.labelling.places(project_id, reader=caller.reader))
+
+
+@router.post(
+    "/{project_id}/assignments", summary="Give clips by hand", responses=refusals(400, 403, 404, 409, 422, 503)
+)
+def assign(project_id: UUID, given: AssignRequest, caller: Asking, workbench: OpenWorkbench) -> HandoutShape:
+    """Give each of the clips to each of the annotators. What cannot be given is told; the rest is given."""
+    handout = workbench.labelling.assign(
+        project_id, given.recordings, given.annotators, by=caller, takes_over=given.takes_over
+    )
+    return HandoutShape.of(handout)
 
 
 @router.get("/{project_id}/progress", summary="See how far everybody is", responses=refusals(404, 409, 422, 503))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID
@@ -14,11 +15,15 @@ from core.domain import Caller, LabellingSettings, QueueKind, RatedSegment, Rati
 from core.labelling.agreement import Agreement
 from core.labelling.exchange import Import
 from core.labelling.labelling import (
+    MAX_GIVEN,
     MAX_INSTRUCTIONS,
     MAX_LABELS,
     MAX_OVERLAP,
     MAX_SEGMENTS,
+    ClipPlaces,
     Guess,
+    Handout,
+    NotGiven,
     Progress,
     Queue,
     Task,
@@ -291,6 +296,100 @@ class AgreementShape(Shape):
                 for each in found.figures
             ],
             cohen_kappa=[[_known(value) for value in row] for row in found.kappa.tolist()],
+        )
+
+
+class AssignRequest(BaseModel):
+    """Clips for annotators, chosen by hand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recordings: list[UUID] = Field(min_length=1, max_length=MAX_GIVEN)
+    annotators: list[UUID] = Field(min_length=1, max_length=MAX_GIVEN, description="Annotators of the project.")
+    takes_over: bool = Field(
+        default=False, description="Take clips without a free place from whoever has not rated them yet."
+    )
+
+
+class AssignmentShape(Shape):
+    """A clip that somebody was given."""
+
+    id: UUID
+    recording_id: UUID
+    annotator_id: UUID
+
+
+class RefusalShape(Shape):
+    """A clip that somebody was not given."""
+
+    recording_id: UUID
+    annotator_id: UUID
+    reason: NotGiven = Field(description="theirs: it was given to them before. taken: all its places are.")
+
+
+class HandoutShape(Shape):
+    """What came of giving clips by hand."""
+
+    given: list[AssignmentShape]
+    refused: list[RefusalShape]
+
+    @classmethod
+    def of(cls, handout: Handout) -> Self:
+        """The same."""
+        return cls(
+            given=[
+                AssignmentShape(id=each.id, recording_id=each.recording_id, annotator_id=each.annotator_id)
+                for each in handout.given
+            ],
+            refused=[
+                RefusalShape(recording_id=each.recording_id, annotator_id=each.annotator_id, reason=each.reason)
+                for each in handout.refused
+            ],
+        )
+
+
+class HolderShape(Shape):
+    """Who has a place of a clip."""
+
+    annotator_id: UUID
+    is_rated: bool
+    is_by_hand: bool
+
+
+class ClipPlacesShape(Shape):
+    """A clip and who has its places."""
+
+    recording_id: UUID
+    name: str
+    duration_s: float
+    holders: list[HolderShape]
+    n_free: int
+
+
+class PlacesShape(Shape):
+    """The clips of a project."""
+
+    clips: list[ClipPlacesShape]
+
+    @classmethod
+    def of(cls, places: Sequence[ClipPlaces]) -> Self:
+        """In the same order."""
+        return cls(
+            clips=[
+                ClipPlacesShape(
+                    recording_id=each.recording.id,
+                    name=each.recording.name,
+                    duration_s=each.recording.duration_s,
+                    holders=[
+                        HolderShape(
+                            annotator_id=holder.annotator_id, is_rated=holder.is_rated, is_by_hand=holder.is_by_hand
+                        )
+                        for holder in each.holders
+                    ],
+                    n_free=each.n_free,
+                )
+                for each in places
+            ]
         )
 
 

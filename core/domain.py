@@ -926,6 +926,8 @@ class DecisionKind(enum.StrEnum):
 
     ADJUDICATE = "adjudicate"
     """Say which label counts."""
+    ADJUDICATE_SEGMENT = "adjudicate_segment"
+    """Say which label counts of a stretch of the recording, or that none does."""
     SEND_BACK = "send_back"
     """Have it rated again: what was rated before counts no more."""
     COMMENT = "comment"
@@ -940,10 +942,13 @@ class Decision:
     recording_id: UUID
     kind: DecisionKind
     label: str | None
-    """Of an adjudication."""
+    """Of an adjudication; of one of a segment, None says that nothing is there."""
     note: str
     by: UUID
     at: datetime
+    start_s: float | None = None
+    end_s: float | None = None
+    """Of the stretch that an adjudication of a segment is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -957,6 +962,23 @@ class Assignment:
     slot: int
     """Which of the clip's places for annotators, from 0."""
     assigned_at: datetime
+    given_by: UUID | None = None
+    """Who gave it by hand; None where a queue chose it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsensusSegment:
+    """A stretch of a recording with what the segments that people drew come to there."""
+
+    start_s: float
+    end_s: float
+    label: str | None
+    """None where as many people say one thing as another."""
+    share: float
+    """Of those who drew segments, how many say so."""
+    n_ratings: int
+    """How many drew segments."""
+    adjudicated_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

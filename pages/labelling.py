@@ -12,6 +12,7 @@ from core.workbench import Workbench
 from pages.parts import (
     agreement,
     frame,
+    labelling_assignment,
     labelling_choice,
     labelling_files,
     labelling_progress,
@@ -25,6 +26,7 @@ class Part(enum.StrEnum):
     """What the page shows."""
 
     SET_UP = "Set up"
+    GIVE_OUT = "Give out"
     PROGRESS = "Progress"
     AGREEMENT = "Agreement"
     FILES = "Files"
@@ -61,6 +63,8 @@ def show(workbench: Workbench, caller: Caller, project: Project, part: Part) -> 
     if part is Part.SET_UP:
         settings = workbench.labelling.settings(project.id, caller.reader)
         labelling_set_up.draw(workbench, caller, project, settings)
+    elif part is Part.GIVE_OUT:
+        labelling_assignment.draw(workbench, caller, project)
     elif part is Part.PROGRESS:
         labelling_progress.draw(workbench, caller, project)
     elif part is Part.FILES:

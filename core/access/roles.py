@@ -116,6 +116,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/labelling/{project_id}/export"): Rule(roles=WORKING, scope=Scope.READ),
     ("POST", "/api/v1/labelling/{project_id}/import"): Rule(roles=WORKING, scope=Scope.PREDICT),
+    ("GET", "/api/v1/labelling/{project_id}/assignments"): Rule(roles=WORKING, scope=Scope.READ),
+    ("POST", "/api/v1/labelling/{project_id}/assignments"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("PUT", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/models"): Rule(),
     ("GET", "/api/v1/data-sets"): Rule(roles=WORKING, scope=Scope.READ),

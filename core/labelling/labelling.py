@@ -67,6 +67,10 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(hours=2)
 """How long a clip waits for whom it was given to; then another may have it. A later rating counts all the same."""
+LEASE_BY_HAND = timedelta(days=14)
+"""As long, for what was given by hand."""
+MAX_GIVEN = 500
+"""Clips times annotators, at a time."""
 MAX_OVERLAP = 9
 MAX_LABELS = 9
 """As many as there are keys."""
@@ -75,13 +79,13 @@ MAX_RATING_NOTE = 1000
 MAX_SEGMENTS = 500
 MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
+PROGRESS_KEPT_S = 60.0
+"""How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
+MAX_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
-PROGRESS_KEPT_S = 60.0
-"""How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
-MAX_KEPT = 1000
     """The model's answer, as an annotator may see it."""
 
     label: str
@@ -135,6 +139,51 @@ class ReviewClip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who has a place of a clip."""
+
+    annotator_id: UUID
+    is_rated: bool
+    is_by_hand: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPlaces:
+    """A clip of a project, and who has its places."""
+
+    recording: Recording
+    holders: Sequence[Holder]
+    """In the order of the places; those whose time is over are left out unless they have rated it."""
+    n_free: int
+
+
+class NotGiven(enum.StrEnum):
+    """Why a clip was not given to somebody by hand."""
+
+    THEIRS = "theirs"
+    """It was given to them before: nobody gets a clip twice."""
+    TAKEN = "taken"
+    """All its places are taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A clip that was not given to an annotator."""
+
+    recording_id: UUID
+    annotator_id: UUID
+    reason: NotGiven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handout:
+    """What came of giving clips by hand."""
+
+    given: Sequence[Assignment]
+    refused: Sequence[Refusal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
     """The ratings of a project that count, and what became of its clips."""
 
@@ -149,6 +198,7 @@ class Labelling:
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
         self._store = workbench.store
+        self._kept_progress = _KeptProgress()
 
     # -- setting up
 
@@ -170,6 +220,7 @@ class Labelling:
         insert_labelling_settings(
             self._store, project_id=project_id, settings=settings, changed_by=by.user.id, at=datetime.now(UTC)
         )
+        self._kept_progress.forget(project_id)
         self._workbench.access.audit(
             "labelling.configure",
             str(project_id),
@@ -198,7 +249,6 @@ class Labelling:
 
     def projects(self, reader: Reader) -> list[Project]:
         """The projects that `reader` sees and that are set up to be labelled."""
-        self._kept_progress = _KeptProgress()
         shared = self._workbench.projects.list_for(reader)
         seen = dataclasses.replace(reader, project_ids=frozenset(project.id for project in shared))
         labelled = select_labelled_projects(self._store, reader=seen)
@@ -213,6 +263,100 @@ class Labelling:
                 found.append(project)
         return found
 
+    # -- giving clips by hand
+
+    def places(self, project_id: UUID, *, reader: Reader) -> list[ClipPlaces]:
+        """Every clip of a project with who has its places, oldest first. Raises like `settings`."""
+        settings = self.settings(project_id, reader)
+        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        known = select_recordings_by_id(self._store, recording_ids=state.recording_ids, reader=_within(project_id))
+        return [
+            ClipPlaces(recording=known[each], holders=state.holders(each), n_free=state.n_free(each))
+            for each in state.recording_ids
+            if each in known
+        ]
+
+    def assign(
+        self,
+        project_id: UUID,
+        recording_ids: Sequence[UUID],
+        annotators: Sequence[UUID],
+        *,
+        by: Caller,
+        takes_over: bool = False,
+    ) -> Handout:
+        """Give each of some clips to each of some annotators, who keep them for `LEASE_BY_HAND`.
+
+        Nobody gets a clip twice, and no more people get one than the overlap says; what cannot be given is told, and
+        the rest is given.
+
+        Parameters
+        ----------
+        takes_over
+            Whether a clip without a free place is taken from somebody who has not rated it yet. Should they rate it
+            all the same, their rating counts.
+
+        Raises
+        ------
+        UnknownProjectError, NotLabelledError, UnknownRecordingError
+            There is no such thing.
+        ForbiddenError
+            Only the project's owner and admins may.
+        InvalidParameterError
+            Somebody is none of the project's annotators, or there is too much at once.
+        """
+        self._changeable(project_id, by)
+        settings = self.settings(project_id, by.reader)
+        people, clips = list(dict.fromkeys(annotators)), list(dict.fromkeys(recording_ids))
+        strangers = [each for each in people if each not in settings.annotators]
+        if strangers:
+            raise InvalidParameterError(
+                "annotators", str(strangers[0]), "annotators of the project: make them so first"
+            )
+        if len(people) * len(clips) > MAX_GIVEN:
+            asked = f"{len(clips)} times {len(people)}"
+            raise InvalidParameterError("recordings", asked, f"at most {MAX_GIVEN} clips times annotators")
+        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        for recording_id in clips:
+            if recording_id not in state.recording_ids:
+                raise UnknownRecordingError(recording_id)
+        given: list[Assignment] = []
+        refused: list[Refusal] = []
+        for recording_id in clips:
+            for annotator in people:
+                made = self._give(project_id, state, recording_id, annotator, by, takes_over=takes_over)
+                if isinstance(made, Assignment):
+                    given.append(made)
+                else:
+                    refused.append(Refusal(recording_id=recording_id, annotator_id=annotator, reason=made))
+        if given:
+            self._workbench.access.audit(
+                "labelling.assign", str(project_id), by, clips=len({each.recording_id for each in given}), n=len(given)
+            )
+            self._kept_progress.forget(project_id)
+        return Handout(given=given, refused=refused)
+
+    def _give(
+        self, project_id: UUID, state: _State, recording_id: UUID, annotator: UUID, by: Caller, *, takes_over: bool
+    ) -> Assignment | NotGiven:
+        choice = state.place_by_hand(recording_id, annotator, takes_over=takes_over)
+        if isinstance(choice, NotGiven):
+            return choice
+        made = insert_assignment(
+            self._store,
+            project_id=project_id,
+            recording_id=recording_id,
+            annotator_id=annotator,
+            slot=choice.slot,
+            attempt=choice.attempt,
+            at=datetime.now(UTC),
+            given_by=by.user.id,
+        )
+        if made is None:  # somebody was faster, by a queue or another owner
+            return NotGiven.TAKEN
+        state.add(Place(assignment=made, attempt=choice.attempt))
+        return made
+
     # -- annotating
 
     def queue(self, project_id: UUID, *, annotator: Caller, n: int) -> Queue:
@@ -220,7 +364,6 @@ class Labelling:
 
         What they have begun comes first, so that a reload goes on at the same clip; what they skipped comes last.
 
-        self._kept_progress.forget(project_id)
         Raises
         ------
         UnknownProjectError, NotLabelledError
@@ -448,6 +591,8 @@ class Labelling:
             at=datetime.now(UTC),
         )
         insert_decision(self._store, decision=decision)
+        if kind is DecisionKind.SEND_BACK:
+            self._kept_progress.forget(project_id)
         if kind is not DecisionKind.COMMENT:
             self._workbench.access.audit(f"labelling.{kind.value}", str(recording_id), by, label=label or "")
         return decision
@@ -511,6 +656,42 @@ def _within(project_id: UUID) -> Reader:
     return Reader(user_id=NOBODY, project_ids=frozenset({project_id}))
 
 
+class _KeptProgress:
+    """What was last read of annotators' progress, and what they did since, in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[UUID, UUID], tuple[float, Progress]] = {}
+
+    def keep(self, project_id: UUID, annotator: UUID, progress: Progress) -> None:
+        """As it was just read."""
+        with self._lock:
+            self._kept.pop((project_id, annotator), None)
+            self._kept[(project_id, annotator)] = (time.monotonic(), progress)
+            while len(self._kept) > MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+
+    def of(self, project_id: UUID, annotator: UUID) -> Progress | None:
+        """None where too long ago, or never, anything was read."""
+        with self._lock:
+            read_at, progress = self._kept.get((project_id, annotator), (-math.inf, None))
+        return progress if time.monotonic() - read_at < PROGRESS_KEPT_S else None
+
+    def count(self, project_id: UUID, annotator: UUID, change: int) -> None:
+        """Clips more that they have rated, or fewer."""
+        with self._lock:
+            known = self._kept.get((project_id, annotator))
+            if known is not None:
+                read_at, progress = known
+                counted = dataclasses.replace(progress, n_done=progress.n_done + change)
+                self._kept[(project_id, annotator)] = (read_at, counted)
+
+    def forget(self, project_id: UUID) -> None:
+        """Whoever annotates the project: what is asked of them has changed."""
+        with self._lock:
+            self._kept = {key: known for key, known in self._kept.items() if key[0] != project_id}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
     recording_id: UUID
@@ -532,6 +713,7 @@ class _State:
         self._newest = {action.assignment_id: action for action in actions}
         self._counted = _counted(actions, decisions)
         self._holders: dict[tuple[UUID, int], Place] = {}
+        self._slots: dict[UUID, set[int]] = {}
         self._places: dict[UUID, Place] = {}
         for place in places:
             self.add(place)
@@ -540,6 +722,7 @@ class _State:
         """Take a new assignment into account."""
         given = place.assignment
         self._places[given.id] = place
+        self._slots.setdefault(given.recording_id, set()).add(given.slot)
         holder = self._holders.get((given.recording_id, given.slot))
         if holder is None or holder.attempt < place.attempt:
             self._holders[(given.recording_id, given.slot)] = place
@@ -560,11 +743,51 @@ class _State:
         """Whether another may take the place of this assignment."""
         if self._is_rated(holder):
             return False
+        given = holder.assignment
+        if given.given_by is not None and given.annotator_id not in self._settings.annotators:
+            return True
         began = max(
             [holder.assignment.assigned_at]
             + [at for at in [self._sent_back.get(holder.assignment.recording_id)] if at is not None]
         )
-        return self._now - began > LEASE
+        return self._now - began > (LEASE if given.given_by is None else LEASE_BY_HAND)
+
+    @property
+    def recording_ids(self) -> Collection[UUID]:
+        """All clips, oldest first."""
+        return self._by_id.keys()
+
+    def holders(self, recording_id: UUID) -> list[Holder]:
+        """Who has the places of a clip, in their order."""
+        places = [self._holders[(recording_id, slot)] for slot in sorted(self._slots.get(recording_id, ()))]
+        return [
+            Holder(
+                annotator_id=place.assignment.annotator_id,
+                is_rated=self._is_rated(place),
+                is_by_hand=place.assignment.given_by is not None,
+            )
+            for place in places
+            if not self._is_free(place)
+        ]
+
+    def n_free(self, recording_id: UUID) -> int:
+        """How many places of a clip somebody can still get."""
+        held = (self._holders.get((recording_id, slot)) for slot in range(self._settings.overlap))
+        return sum(holder is None or self._is_free(holder) for holder in held)
+
+    def place_by_hand(self, recording_id: UUID, annotator: UUID, *, takes_over: bool) -> _Choice | NotGiven:
+        """The place of a clip that an annotator gets by hand; with `takes_over`, from whoever has not rated it."""
+        if assignment_id_of(self._project_id, recording_id, annotator) in self._places:
+            return NotGiven.THEIRS
+        free = self._free_slot(recording_id, annotator)
+        if free is not None or not takes_over:
+            return free or NotGiven.TAKEN
+        for slot in range(self._settings.overlap):
+            holder = self._holders[(recording_id, slot)]
+            is_given_now = holder.assignment.assigned_at >= self._now
+            if not self._is_rated(holder) and not is_given_now:
+                return _Choice(recording_id=recording_id, slot=slot, attempt=holder.attempt + 1)
+        return NotGiven.TAKEN
 
     def _holds(self, place: Place) -> bool:
         return self._holders[(place.assignment.recording_id, place.assignment.slot)] is place
@@ -591,8 +814,6 @@ class _State:
         """Rated by them, and that plus what they hold or could still get."""
         n_done = sum(self._is_rated(place) for place in self._of(annotator))
         n_open = len(self.open_places(annotator))
-        if kind is DecisionKind.SEND_BACK:
-            self._kept_progress.forget(project_id)
         n_free = sum(self._free_slot(clip.recording_id, annotator) is not None for clip in self._clips)
         return Progress(n_done=n_done, n_total=n_done + n_open + n_free)
 
@@ -655,42 +876,6 @@ def _counted(actions: Sequence[Action], decisions: Sequence[Decision]) -> Counte
     for decision in decisions:
         by_recording.setdefault(decision.recording_id, []).append(decision)
     return Counted(ratings=ratings, decisions=by_recording)
-
-class _KeptProgress:
-    """What was last read of annotators' progress, and what they did since, in this process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[UUID, UUID], tuple[float, Progress]] = {}
-
-    def keep(self, project_id: UUID, annotator: UUID, progress: Progress) -> None:
-        """As it was just read."""
-        with self._lock:
-            self._kept.pop((project_id, annotator), None)
-            self._kept[(project_id, annotator)] = (time.monotonic(), progress)
-            while len(self._kept) > MAX_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-
-    def of(self, project_id: UUID, annotator: UUID) -> Progress | None:
-        """None where too long ago, or never, anything was read."""
-        with self._lock:
-            read_at, progress = self._kept.get((project_id, annotator), (-math.inf, None))
-        return progress if time.monotonic() - read_at < PROGRESS_KEPT_S else None
-
-    def count(self, project_id: UUID, annotator: UUID, change: int) -> None:
-        """Clips more that they have rated, or fewer."""
-        with self._lock:
-            known = self._kept.get((project_id, annotator))
-            if known is not None:
-                read_at, progress = known
-                counted = dataclasses.replace(progress, n_done=progress.n_done + change)
-                self._kept[(project_id, annotator)] = (read_at, counted)
-
-    def forget(self, project_id: UUID) -> None:
-        """Whoever annotates the project: what is asked of them has changed."""
-        with self._lock:
-            self._kept = {key: known for key, known in self._kept.items() if key[0] != project_id}
-
 
 
 def _is_adjudicated(clip: ReviewClip) -> bool:

@@ -154,7 +154,15 @@ def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = 
 
 
 def insert_assignment(
-    store: Store, *, project_id: UUID, recording_id: UUID, annotator_id: UUID, slot: int, attempt: int, at: datetime
+    store: Store,
+    *,
+    project_id: UUID,
+    recording_id: UUID,
+    annotator_id: UUID,
+    slot: int,
+    attempt: int,
+    at: datetime,
+    given_by: UUID | None = None,
 ) -> Assignment | None:
     """Give a place of a clip to an annotator; None where somebody was faster, or they had this clip before."""
     assignment = Assignment(
@@ -164,6 +172,7 @@ def insert_assignment(
         annotator_id=annotator_id,
         slot=slot,
         assigned_at=at,
+        given_by=given_by,
     )
 
     def give() -> Assignment | None:
@@ -231,6 +240,7 @@ def select_assignments(
                 annotator_id=row.annotator_id,
                 slot=row.slot,
                 assigned_at=row.assigned_at,
+                given_by=row.given_by,
             ),
             attempt=row.attempt,
         )

@@ -497,6 +497,7 @@ labelling_assignments = Table(
     Column("slot", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("assigned_at", UtcDateTime, nullable=False),
+    Column("given_by", Uuid),
     UniqueConstraint("project_id", "recording_id", "slot", "attempt"),
 )
 """Only ever appended to. Its id follows from recording and annotator, so that nobody gets a clip twice; the constraint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -319,3 +319,85 @@ def test_progress_is_counted_on_from_the_last_queue_and_not_read_at_each_rating(
     monkeypatch.setattr("core.labelling.labelling._State", None)
     with pytest.raises(TypeError):
         n_done()
+
+
+def later(monkeypatch, **ahead):
+    """Have labelling think that so much time has passed."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.now(zone) + timedelta(**ahead)
+
+    monkeypatch.setattr(labelling_module, "datetime", Clock)
+
+
+def test_clips_given_by_hand_wait_for_whom_they_were_given_to(make_studio, monkeypatch):
+    studio = make_studio(n_annotators=2, overlap=1)
+    ann, ben = studio.annotators
+    labelling, chosen = studio.workbench.labelling, [recording.id for recording in studio.recordings[3:5]]
+    handout = labelling.assign(studio.project.id, chosen, [ben.user.id], by=studio.owner)
+    assert [(each.recording_id, each.annotator_id) for each in handout.given] == [(one, ben.user.id) for one in chosen]
+    assert handout.refused == []
+    assert clips_of(studio.queue(ben, 2)) == chosen, "before any that a queue chooses"
+    later(monkeypatch, hours=3)
+    assert not set(clips_of(studio.queue(ann, N_CLIPS))) & set(chosen)
+    places = {each.recording.id: each for each in labelling.places(studio.project.id, reader=studio.owner.reader)}
+    assert [(holder.annotator_id, holder.is_by_hand) for holder in places[chosen[0]].holders] == [(ben.user.id, True)]
+    assert places[chosen[0]].n_free == 0
+    later(monkeypatch, days=15)
+    assert set(chosen) <= set(clips_of(studio.queue(ann, N_CLIPS)))
+    entries = select_audit_entries(studio.workbench.access.store, limit=5)
+    assert [each.subject for each in entries if each.action == "labelling.assign"] == [str(studio.project.id)]
+
+
+def test_by_hand_nobody_gets_a_clip_twice_and_no_more_people_than_the_overlap_says(make_studio):
+    studio = make_studio(n_annotators=4, overlap=2)
+    ann, ben, cem, dan = (person.user.id for person in studio.annotators)
+    first, second = (recording.id for recording in studio.recordings[:2])
+
+    def assign(clips, people, **given):
+        handout = studio.workbench.labelling.assign(studio.project.id, clips, people, by=studio.owner, **given)
+        refused = {(each.recording_id, each.annotator_id): each.reason for each in handout.refused}
+        return {(each.recording_id, each.annotator_id) for each in handout.given}, refused
+
+    assert assign([first], [ann, ann]) == ({(first, ann)}, {})
+    given, refused = assign([first, second], [ann, ben, cem])
+    assert given == {(first, ben), (second, ann), (second, ben)}
+    assert refused == {(first, ann): "theirs", (first, cem): "taken", (second, cem): "taken"}
+    bens = {each.recording.id: each.assignment for each in studio.queue(studio.annotators[1]).tasks}
+    studio.rate(studio.annotators[1], bens[first].id)
+    given, refused = assign([first], [cem, dan], takes_over=True)
+    assert given == {(first, cem)}, "from who had not rated it, and not from who was just given it"
+    assert refused == {(first, dan): "taken"}
+    assert first not in clips_of(studio.queue(studio.annotators[0], N_CLIPS))
+    assert assign([first], [ann], takes_over=True)[1] == {(first, ann): "theirs"}
+    places = studio.workbench.labelling.places(studio.project.id, reader=studio.owner.reader)
+    assert {(each.annotator_id, each.is_rated) for each in places[0].holders} == {(ben, True), (cem, False)}
+
+
+def test_what_an_annotator_who_left_was_given_by_hand_is_free(make_studio):
+    studio = make_studio(n_annotators=2, overlap=1)
+    ann, ben = studio.annotators
+    labelling, chosen = studio.workbench.labelling, [recording.id for recording in studio.recordings]
+    labelling.assign(studio.project.id, chosen, [ben.user.id], by=studio.owner)
+    assert clips_of(studio.queue(ann, N_CLIPS)) == []
+    labelling.configure(studio.project.id, LabellingSettings(annotators=(ann.user.id,)), by=studio.owner)
+    assert len(clips_of(studio.queue(ann, N_CLIPS))) == N_CLIPS
+
+
+def test_only_the_owner_gives_clips_and_only_to_annotators(make_studio, monkeypatch):
+    studio = make_studio(n_annotators=2)
+    ann, labelling, first = studio.annotators[0], studio.workbench.labelling, studio.recordings[0].id
+    with pytest.raises(ForbiddenError, match="owner"):
+        labelling.assign(studio.project.id, [first], [ann.user.id], by=ann)
+    with pytest.raises(InvalidParameterError, match="annotators of the project"):
+        labelling.assign(studio.project.id, [first], [studio.owner.user.id], by=studio.owner)
+    with pytest.raises(UnknownRecordingError):
+        labelling.assign(studio.project.id, [first, uuid4()], [ann.user.id], by=studio.owner)
+    monkeypatch.setattr(labelling_module, "MAX_GIVEN", 1)
+    people = [each.user.id for each in studio.annotators]
+    with pytest.raises(InvalidParameterError, match="at most 1"):
+        labelling.assign(studio.project.id, [first], people, by=studio.owner)
+    places = labelling.places(studio.project.id, reader=studio.owner.reader)
+    assert [len(each.holders) for each in places] == [0] * N_CLIPS, "nothing was given"

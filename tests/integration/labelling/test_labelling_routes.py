@@ -104,3 +104,20 @@ def test_before_anybody_labelled_figures_are_null_and_not_zero(make_studio, clie
     with client_of(studio.owner) as client:
         found = client.get(f"/api/v1/labelling/{studio.project.id}/agreement").json()
     assert found["krippendorff_alpha"] is found["percent_agreement"] is found["annotators"][0]["agreement"] is None
+
+
+def test_an_owner_gives_clips_by_hand(make_studio, client_of):
+    studio = make_studio(n_clips=3, overlap=1)
+    base = f"/api/v1/labelling/{studio.project.id}/assignments"
+    ann, ben = (str(each.user.id) for each in studio.annotators)
+    first = str(studio.recordings[0].id)
+    with client_of(studio.owner) as client:
+        sent = client.post(base, json={"recordings": [first], "annotators": [ann, ben]})
+        assert [(each["recording_id"], each["annotator_id"]) for each in sent.json()["given"]] == [(first, ann)]
+        assert sent.json()["refused"] == [{"recording_id": first, "annotator_id": ben, "reason": "taken"}]
+        clips = {each["recording_id"]: each for each in client.get(base).json()["clips"]}
+        assert clips[first]["holders"] == [{"annotator_id": ann, "is_rated": False, "is_by_hand": True}]
+        assert [each["n_free"] for each in clips.values()] == [0, 1, 1]
+        assert client.post(base, json={"recordings": [], "annotators": [ann]}).status_code == 422
+    with client_of(studio.annotators[0]) as client:
+        assert client.post(base, json={"recordings": [first], "annotators": [ben]}).status_code == 403

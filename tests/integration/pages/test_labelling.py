@@ -123,6 +123,8 @@ def test_only_the_owner_decides(open_page, sign_in, workbench, labelled):
     app = open_page("labelling")
     app.segmented_control(key="labelling_part").set_value("Set up").run()
     assert "Only the owner of a project and admins set up" in text_of(app)
+    app.segmented_control(key="labelling_part").set_value("Give out").run()
+    assert "Only the owner of a project and admins give clips out" in text_of(app)
 
 
 WARNED = "<b>Whom?</b> The *loudest* voice :red[only] $x$"
@@ -204,3 +206,23 @@ def test_ratings_go_out_and_come_back(open_page, sign_in, workbench, labelled):
     assert len(app.dataframe[0].value) == 1, "the line that could not be used is told"
     counted = workbench.labelling.counted(labelled.project.id, reader=labelled.owner.reader)
     assert [len(ratings) for ratings in counted.ratings.values()] == [2] * 4
+
+
+def test_clips_are_given_out_by_hand(open_page, sign_in, workbench, labelled):
+    ben = labelled.annotators[1].user
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("labelling")
+    app.segmented_control(key="labelling_part").set_value("Give out").run()
+    assert not app.exception
+    assert app.button(key="labelling_give").disabled
+    assert app.dataframe[0].value["Free places"].tolist() == [2] * 4
+    app.text_input(key="labelling_give_find").set_value("CLIP 02").run()
+    assert app.dataframe[0].value["Recording"].tolist() == ["clip 02.wav"]
+    app.session_state["labelling_give_table_0_CLIP 02"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    app.multiselect(key=f"labelling_give_to_{labelled.project.id}").set_value([ben.id]).run()
+    app.button(key="labelling_give").click().run()
+    assert not app.exception
+    assert "1 clip given out." in text_of(app)
+    assert app.dataframe[0].value["Who has it"].tolist() == [f"{ben.email} (by hand)"]
+    places = workbench.labelling.places(labelled.project.id, reader=labelled.owner.reader)
+    assert [len(each.holders) for each in places] == [0, 0, 1, 0]
