@@ -17,6 +17,8 @@ from core.domain import MAX_LABEL_LENGTH, is_label_name
 from core.errors import InvalidParameterError
 
 TABLE_SUFFIXES = (".csv", ".tsv")
+MAX_DEPTH = 16
+"""Folders of a path that a table may leave some of out."""
 _FILE, _LABEL, _SPEAKER = ("file", "path", "filename", "name"), ("label", "emotion"), ("speaker", "actor")
 
 
@@ -64,13 +66,14 @@ def label_files(names: Sequence[str], tables: Mapping[str, bytes]) -> tuple[dict
     found: dict[str, FileLabel] = {}
     problems: list[FileProblem] = []
     by_path = {_plain(name): name for name in names}
+    by_ending = _by_ending(by_path)
     base_names = Counter(PurePosixPath(path).name for path in by_path)
     by_base = {PurePosixPath(path).name: name for path, name in by_path.items()}
     for table, data in tables.items():
         for row, (file, label, speaker) in _rows(table, data):
             where = f"{table}, row {row}"
             base = PurePosixPath(_plain(file)).name
-            name = by_path.get(_plain(file)) or _ends_with(by_path, _plain(file))
+            name = by_path.get(_plain(file)) or by_ending.get(_plain(file))
             if name is None and base_names[base] == 1:
                 name = by_base[base]
             if name is None:
@@ -119,13 +122,17 @@ def _n_shared(folders: Sequence[tuple[str, ...]]) -> int:
 
 
 def _rows(table: str, data: bytes) -> list[tuple[int, tuple[str, str, str]]]:
+    expected = "a CSV in UTF-8"
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidParameterError(table, "not UTF-8", "a CSV in UTF-8") from error
+        raise InvalidParameterError(table, "not UTF-8", expected) from error
     head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=head.count))
+    try:
+        rows = list(enumerate(reader, start=2))
+    except csv.Error as error:
+        raise InvalidParameterError(table, f"no CSV ({error})", expected) from error
     columns = {(column or "").strip().lower(): column for column in reader.fieldnames or ()}
     file, label = (next((columns[each] for each in names if each in columns), None) for names in (_FILE, _LABEL))
     speaker = next((columns[each] for each in _SPEAKER if each in columns), None)
@@ -141,16 +148,20 @@ def _rows(table: str, data: bytes) -> list[tuple[int, tuple[str, str, str]]]:
                 (row[speaker] or "").strip()[:MAX_LABEL_LENGTH] if speaker is not None else "",
             ),
         )
-        for number, row in enumerate(reader, start=2)
+        for number, row in rows
     ]
 
 
-def _ends_with(by_path: Mapping[str, str], path: str) -> str | None:
-    """The one file whose path ends so: a table inside a folder leaves that folder out."""
-    if "/" not in path:
-        return None
-    found = [name for each, name in by_path.items() if each.endswith(f"/{path}")]
-    return found[0] if len(found) == 1 else None
+def _by_ending(by_path: Mapping[str, str]) -> dict[str, str | None]:
+    """The one file whose path ends so, in two folders or more; None where several do. A table inside a folder leaves
+    that folder out."""
+    found: dict[str, str | None] = {}
+    for path, name in by_path.items():
+        parts = path.split("/")
+        for n in range(2, min(len(parts), MAX_DEPTH)):
+            ending = "/".join(parts[-n:])
+            found[ending] = None if ending in found else name
+    return found
 
 
 def _small(label: str) -> str:

@@ -46,7 +46,7 @@ ARROWS = {
     "core.privacy": {"core.domain"},
     "core.labelling": {
         *("core.domain", "core.errors", "core.identifiers", "core.access", "core.evaluation", "core.store"),
-        *("core.features", "core.workbench"),
+        *("core.features", "core.workbench", "core.archives"),
     },
     "core.kept_answers": {"core.domain", "core.errors", "core.secrets", "core.store"},
     "core.retention": {"core.domain", "core.errors", "core.store", "core.workbench"},
@@ -96,6 +96,7 @@ ARROWS = {
         *("core.__version__", "core.jobs"),
     },
     "core.machine": set(),
+    "core.own_files": set(),
     "core.redaction": set(),
     "core.logs": {"core.redaction"},
     "core.crash_reports": {"core.__version__", "core.config", "core.redaction"},
@@ -117,8 +118,9 @@ ARROWS = {
     "app": {"core", "pages", "api"},
 }
 WELL_INFORMED = {
-    "core.store.__main__": {"core.config"},
-    "core.labelling.__main__": {"core.config"},
+    "core.access.__main__": {"core.own_files"},
+    "core.store.__main__": {"core.config", "core.own_files"},
+    "core.labelling.__main__": {"core.config", "core.own_files"},
     "training.evaluate": {"core.inference"},
     "training.base_sample": {"core.inference"},
     "training.bundle": {"core.inference"},

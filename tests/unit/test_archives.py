@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import random
+import struct
 import zipfile
 
 import pytest
@@ -65,3 +68,39 @@ def test_an_encrypted_archive_says_so():
     archive[archive.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(ArchiveError, match="encrypted"):
         list(unpacked(io.BytesIO(bytes(archive)), **LIMITS))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_compressed_in_an_unusual_way_says_so(method):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a.wav", b"sound")
+    with pytest.raises(ArchiveError, match="make an ordinary ZIP"):
+        list(unpacked(file, **LIMITS))
+
+
+def test_a_list_of_far_more_files_than_allowed_is_not_read():
+    """Of entries alone, as only somebody makes them who wants every one to cost memory."""
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    listed = entry * 5_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 5_000, 5_000, len(listed), 0, 0)
+    with pytest.raises(ArchiveError, match="far more than 10 files"):
+        list(unpacked(io.BytesIO(listed + end), **LIMITS))
+
+
+def test_any_damage_is_a_refusal_and_nothing_else():
+    whole, drawn = zipped(**{"Übung/a.csv": b"file,label\n" * 20, "b.wav": b"RIFF" * 50}).getvalue(), random.Random(1)
+    n_refused = 0
+    for _ in range(3_000):
+        damaged = bytearray(whole)
+        for _ in range(drawn.randint(1, 4)):
+            at = drawn.randrange(len(damaged))
+            if drawn.random() < 0.8:
+                damaged[at] = drawn.choice([0, 1, 127, 254, 255, drawn.randrange(256)])
+            else:
+                del damaged[at : at + drawn.randint(1, 10)]
+        with contextlib.suppress(ArchiveError):
+            list(unpacked(io.BytesIO(bytes(damaged)), **LIMITS))
+            n_refused -= 1
+        n_refused += 1
+    assert n_refused > 1_000

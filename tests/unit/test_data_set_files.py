@@ -61,7 +61,23 @@ def test_a_name_that_two_files_have_wants_its_folder():
     assert "several files are called so: say the folder too" in problems["e.wav"]
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"name,mood\n", "name, mood"), (b"\xff\xfe\x00", "not UTF-8")])
+def test_a_table_inside_a_folder_leaves_that_folder_out():
+    names = ["set/d/e.wav", "set/f/e.wav", "set/g/h/e.wav", "set/i/h/e.wav"]
+    found, problems = labels(names, rows="file,label\nd/e.wav,calm\nf/e.wav,sad\nh/e.wav,happy\n")
+    assert (found["set/d/e.wav"], found["set/f/e.wav"]) == (("calm", ""), ("sad", ""))
+    assert "several files are called so" in problems["h/e.wav"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"name,mood\n", "name, mood"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"file,label\na.wav," + b"x" * 200_000, "no CSV"),
+        (b"x" * 200_000, "no CSV"),
+    ],
+    ids=["other columns", "no text", "a long cell", "a long line"],
+)
 def test_a_table_that_cannot_be_used_is_refused_as_a_whole(data, said):
     with pytest.raises(InvalidParameterError, match=said):
         label_files(["a.wav"], {"labels.csv": data})

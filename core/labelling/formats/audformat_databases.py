@@ -37,6 +37,8 @@ _EXTRA: Mapping[str, tuple[str, Mapping[str, object], Callable[[FileRating], str
     "rating_id": ("rating_id", {"dtype": "str"}, lambda rating: str(rating.rating_id or "")),
 }
 """By table: the field it holds, its scheme, and the field's text."""
+MAX_HEADER_BYTES = 500_000
+"""Reading a megabyte of YAML takes eight seconds of a core; headers have some kilobytes."""
 _DURATION = re.compile(r"^(?:(\d+) days? )?(?:\+)?(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
@@ -135,6 +137,8 @@ def read_audformat(files: Files) -> Reading:
     if header_path is None:
         return Reading(ratings=[], problems=[FileProblem(where="archive", sentence="There is no header, db.yaml.")])
     try:
+        if len(files[header_path]) > MAX_HEADER_BYTES:
+            raise ValueError("the header is too long")
         header = yaml.safe_load(text_of(files[header_path]))
         tables: dict[str, Any] = dict(header["tables"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError, RecursionError) as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from core.errors import LabelsFileError
+from core.archives import opened_archive, require_readable
+from core.errors import ArchiveError, LabelsFileError
 from core.labelling.formats.audacity import read_label_tracks, write_label_tracks
 from core.labelling.formats.audformat_databases import read_audformat, write_audformat
 from core.labelling.formats.csv_files import read_csv, write_csv
@@ -158,10 +158,11 @@ def read_file(format: LabelFormat, data: bytes, *, name: str) -> Reading:
     files: dict[str, bytes] = {}
     n_bytes = 0
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with opened_archive(io.BytesIO(data), name=name, max_files=MAX_FILES) as archive:
             for about in archive.infolist():
                 if about.is_dir() or PurePosixPath(about.filename).suffix.lower() not in kind.suffixes:
                     continue
+                require_readable(about, name=name)
                 n_bytes += about.file_size
                 if len(files) == MAX_FILES or n_bytes > MAX_UNPACKED_BYTES:
                     raise LabelsFileError(
@@ -169,7 +170,7 @@ def read_file(format: LabelFormat, data: bytes, *, name: str) -> Reading:
                     )
                 with archive.open(about) as opened:
                     files[about.filename] = opened.read(about.file_size)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except ArchiveError as error:
         raise LabelsFileError(name, f"its archive cannot be read: {error}") from error
     if not files:
         raise LabelsFileError(name, f"it holds no file that ends in {' or '.join(kind.suffixes)}")

@@ -249,6 +249,25 @@ def test_header_that_would_run_code_is_refused():
     assert (len(reading.ratings), reading.problems[0].where) == (0, "db.yaml")
 
 
+def test_header_that_would_take_minutes_to_read_is_refused_unread():
+    header = b"tables: {}\n" + b"# a long comment\n" * 40_000
+    reading = read_file(LabelFormat.AUDFORMAT, header, name="db.yaml")
+    assert [problem.where for problem in reading.problems] == ["db.yaml"]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [lambda data: data.replace("ä".encode(), b"\xff\xff"), lambda data: data[:-4] + b"\x7f" + data[-3:]],
+    ids=["a name that is no UTF-8", "a list that begins elsewhere"],
+)
+def test_archive_with_a_spoilt_list_is_refused(spoilt):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("ä.csv", "")
+    with pytest.raises(LabelsFileError, match="cannot be read"):
+        read_file(LabelFormat.CSV, spoilt(written.getvalue()), name="x.zip")
+
+
 def test_archive_that_is_damaged_too_large_or_of_something_else_is_refused(monkeypatch):
     written = write_file(LabelFormat.AUDACITY, RATINGS, name="ratings").data
     with pytest.raises(LabelsFileError, match="no file that ends in"):
