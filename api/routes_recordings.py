@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import OpenWorkbench, ReaderOf
+from api.access import Asking, OpenWorkbench, ReaderOf
 from api.routes_predictions import refusals
 from api.schemas import OverviewShape
 from core.errors import InvalidParameterError, UnknownRecordingError
@@ -129,12 +129,12 @@ def draw_recording(
     response_description="It is gone, with its sound and every prediction about it.",
     responses=refusals(403, 404, 422, 503),
 )
-def delete_recording(recording_id: UUID, workbench: OpenWorkbench, reader: ReaderOf) -> Response:
+def delete_recording(recording_id: UUID, workbench: OpenWorkbench, caller: Asking) -> Response:
     """Deletes one of your own recordings, all predictions about it, and its sound unless somebody else sent the same.
 
     Models that learned from it are marked: `GET /api/v1/models` counts their deleted recordings.
     """
-    workbench.delete_recording(recording_id, reader=reader)
+    workbench.delete_recording(recording_id, reader=caller.reader, by=caller)
     return Response(status_code=204)
 
 

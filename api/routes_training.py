@@ -139,7 +139,7 @@ def read_data_set(data_set_id: UUID, workbench: OpenWorkbench, caller: Asking) -
 )
 def delete_data_set(data_set_id: UUID, workbench: OpenWorkbench, caller: Asking) -> None:
     """With all its clips. Models that learnt from it stay."""
-    workbench.data_sets.delete(data_set_id, reader=caller.reader)
+    workbench.data_sets.delete(data_set_id, reader=caller.reader, by=caller)
 
 
 @router.post(

@@ -460,8 +460,10 @@ class Workbench:
                 days = None
         return timedelta(days=days) if days else None
 
-    def delete_recording(self, recording_id: UUID, *, reader: Reader) -> Recording:
+    def delete_recording(self, recording_id: UUID, *, reader: Reader, by: Caller | None = None) -> Recording:
         """Delete a recording with all predictions about it, and its sound unless somebody else sent the same.
+
+        The audit log notes `by`. Without one nothing is noted of it alone: who deletes many notes how many.
 
         Raises
         ------
@@ -492,6 +494,8 @@ class Workbench:
             "deleted_at": datetime.now(UTC),
         }
         self.webhooks.emit("recording.deleted", owner=recording.owner_id, data=told)
+        if by is not None:
+            self.access.audit("recording.delete", str(recording.id), by, owner=recording.owner_id)
         return recording
 
     def delete_stray_sound(self, sha256: str) -> None:

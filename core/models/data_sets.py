@@ -168,12 +168,18 @@ class DataSets:
         clips = select_data_set_clips(self._store, data_set_ids=[data_set_id], reader=reader)
         return DataSetSummary(data_set=found, clips=tuple(clips[data_set_id]))
 
-    def delete(self, data_set_id: UUID, *, reader: Reader) -> None:
-        """Delete a data set with its sounds; models that learnt from it stay. Raises UnknownDataSetError."""
-        self.data_set(data_set_id, reader=reader)
+    def delete(self, data_set_id: UUID, *, reader: Reader, by: Caller | None = None) -> None:
+        """Delete a data set with its sounds; models that learnt from it stay. Raises UnknownDataSetError.
+
+        The audit log notes `by`. Without one nothing is noted: it goes with its account, which is.
+        """
+        summary = self.data_set(data_set_id, reader=reader)
         self._sounds(data_set_id).delete_all()
         self._forget_training(data_set_id)
         delete_data_set(self._store, data_set_id=data_set_id, reader=reader)
+        if by is not None:
+            owner_id = summary.data_set.owner_id
+            self._workbench.access.audit("data_set.delete", str(data_set_id), by, owner=owner_id)
 
     def forget_all(self, *, user_id: UUID) -> None:
         """Delete every data set of one user."""

@@ -19,7 +19,7 @@ def offer(workbench: Workbench, recording: Recording, *, prefix: str, on_deleted
     with st.popover("Delete this recording", icon=":material/delete:", type="tertiary", key=f"{prefix}_delete_ask"):
         st.markdown("Its sound goes, and with it every answer about it. This cannot be undone.", anchors=False)
         if st.button("Delete for good", key=f"{prefix}_delete", type="primary", icon=":material/delete_forever:"):
-            workbench.delete_recording(recording.id, reader=reader)
+            workbench.delete_recording(recording.id, reader=reader, by=session.caller())
             session.inbox().forget_recording(recording.id)
             on_deleted()
             st.toast("The recording is deleted.", icon=":material/delete_forever:")

@@ -134,7 +134,7 @@ def _draw_set(workbench: Workbench, caller: Caller, chosen: DataSetSummary) -> N
         st.markdown("Its clips are deleted for good. Models that learnt from it stay.", anchors=False)
         if st.button("Delete it", key="models_own_delete_yes", type="primary"):
             with refusals.told():
-                workbench.data_sets.delete(chosen.data_set.id, reader=caller.reader)
+                workbench.data_sets.delete(chosen.data_set.id, reader=caller.reader, by=caller)
                 st.rerun()
 
 

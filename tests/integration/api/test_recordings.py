@@ -18,6 +18,7 @@ from core.features.audio import DecodeLimits, decode
 from core.features.containers import Container
 from core.features.overview import overview
 from core.identifiers import new_id
+from core.store.audit import select_audit_entries
 from core.store.recordings import count_recordings, select_recording
 from core.store.training_uses import insert_training_uses
 from tests.callers import key_header, make_user
@@ -147,6 +148,9 @@ def test_deleting_a_recording_removes_sound_and_predictions(client, predict, wor
     assert [row["id"] for row in client.get("/api/v1/predictions").json()["items"]] == [kept["id"]]
     assert not workbench.recording_files.exists(sha256)
     refused(client.delete(f"/api/v1/recordings/{doomed['recording_id']}"), 404, "unknown_recording")
+    noted = [entry for entry in select_audit_entries(workbench.access.store) if entry.action == "recording.delete"]
+    who = client.get("/api/v1/auth/me").json()["email"]
+    assert [(entry.actor, entry.subject) for entry in noted] == [(who, doomed["recording_id"])]
 
 
 def test_a_viewer_deletes_their_own_recordings_and_nobody_elses(client, workbench, predict, wav):

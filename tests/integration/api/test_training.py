@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from core.access.roles import ROLE_SCOPES
 from core.domain import Role
 from core.identifiers import new_id
+from core.store.audit import select_audit_entries
 from tests.callers import key_header
 from tests.data_sets import own_zip
 from tests.problems import refused
@@ -27,7 +28,7 @@ def moods(client):
     return send(client, extra={"set/s0/bored/bad.wav": b"nothing"}).json()
 
 
-def test_what_is_left_out_is_answered_file_by_file(client, moods):
+def test_what_is_left_out_is_answered_file_by_file(client, moods, workbench):
     assert (moods["name"], moods["labels"], moods["n_speakers"]) == ("moods", {"bored": 6, "excited": 6}, 4)
     [problem] = moods["problems"]
     assert problem["file"] == "set/s0/bored/bad.wav"
@@ -37,6 +38,9 @@ def test_what_is_left_out_is_answered_file_by_file(client, moods):
     assert client.get(f"{SETS}/{moods['id']}").json() == moods
     assert client.delete(f"{SETS}/{moods['id']}").status_code == 204
     refused(client.get(f"{SETS}/{moods['id']}"), 404, "unknown_data_set")
+    assert [(entry.action, entry.subject) for entry in select_audit_entries(workbench.access.store, limit=1)] == [
+        ("data_set.delete", moods["id"])
+    ]
 
 
 def test_the_same_request_twice_is_one_data_set(client):

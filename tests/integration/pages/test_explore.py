@@ -10,6 +10,7 @@ import pytest
 
 from core.domain import PROCESS, Emotion, Purpose, Reader, Role, Source
 from core.identifiers import new_id
+from core.store.audit import select_audit_entries
 from core.store.predictions import PredictionFilter, count_predictions, insert_predictions
 from core.store.recordings import insert_recording, select_recording
 from pages.parts import session
@@ -172,6 +173,8 @@ def test_deleting_a_recording_asks_once_more_and_takes_its_answers_away(open_pag
     about_it = PredictionFilter(recording_id=ledger[0].recording_id)
     assert count_predictions(workbench.store, reader=PROCESS, filter=about_it) == 0
     assert select_recording(workbench.store, recording_id=ledger[0].recording_id, reader=PROCESS) is None
+    noted = [entry for entry in select_audit_entries(workbench.access.store) if entry.action == "recording.delete"]
+    assert [entry.subject for entry in noted] == [str(ledger[0].recording_id)]
 
 
 def test_a_stranger_sees_no_answer_by_any_address(open_page, ledger, monkeypatch):
