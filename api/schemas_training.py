@@ -82,7 +82,9 @@ class EstimateRequest(BaseModel):
     data_set: UUID = Field(description="Id of one of your data sets.")
     labels: list[Name] = Field(default=[], max_length=MAX_LABELS, description="Which to learn; none for all.")
     network: str = Field(
-        default=DEFAULTS.network, max_length=40, description="head: a new head on the encoder at hand."
+        default=DEFAULTS.network,
+        max_length=40,
+        description="head: a new head on the encoder at hand. From random weights: bilstm, convolutional, transformer.",
     )
     n_epochs: int = Field(default=DEFAULTS.n_epochs, ge=1, le=MAX_EPOCHS, description="Rounds over the clips.")
     learning_rate: float = Field(default=DEFAULTS.learning_rate, ge=1e-6, le=0.1)

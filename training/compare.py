@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -59,6 +58,7 @@ from training.networks import (
     export_ensemble,
     export_network,
     fit_ensemble_weights,
+    share_of_learning_rate,
 )
 from training.progress import Progress
 from training.splits import Split, shared_speaker_split, speaker_independent_split
@@ -343,7 +343,7 @@ def _train(trial: Trial, material: Material, folder: Path) -> Network:
         with Progress(f"{trial.name} epoch {epoch + 1}/{budget.n_epochs}", n_steps, unit="batches") as progress:
             for step, batch in enumerate(training_batches(trial, material, epoch)):
                 share = (epoch * n_steps + step + 1) / (budget.n_epochs * n_steps)
-                optimizer.learning_rate = budget.learning_rate * _schedule(share)
+                optimizer.learning_rate = budget.learning_rate * share_of_learning_rate(share)
                 losses.append(float(network.model.train_on_batch(_inputs(batch), batch.targets)))
                 progress.advance()
         figures = {
@@ -385,11 +385,6 @@ def training_batches(trial: Trial, material: Material, epoch: int) -> Iterator[B
             prosody=np.stack([material.prosody[int(index)] for index in chosen]) if trial.uses_prosody else None,
         )
         yield augment_batch(batch, plan=plan, key=(epoch, step))
-
-
-def _schedule(share: float) -> float:
-    """Of the highest learning rate, after `share` of all steps: up over the first tenth, then down as a cosine."""
-    return share / 0.1 if share < 0.1 else 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
 
 
 def _inputs(batch: Batch) -> list[NDArray[np.float32]]:

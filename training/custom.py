@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from core.inference.recogniser import Recogniser
 from core.inference.registry import CARD, ENCODER, VERSION_DIGITS, read_card, weights_digest
 from training.augment import Plan
 from training.calibrate import fit_temperature, mean_probabilities
-from training.custom_head import HeadLearner, Heard, hear
+from training.custom_head import HeadLearner, hear
 from training.custom_splits import Division, by_speakers, require_enough, stratified
 from training.custom_splits import Protocol as JudgingProtocol
 from training.errors import CustomTrainingError
@@ -38,7 +38,7 @@ from training.score_entry import score_entry
 from training.whole_files import write_atomically
 
 HEAD_ONLY = "head"
-"""A new head on the encoder of a model that is at hand."""
+"""A new head on the encoder of a model that is at hand. Any other network begins with random weights."""
 _HEARING = 0.3
 """Share of the time that hearing takes; a guess."""
 Tell = Callable[[Mapping[str, Any]], None]
@@ -91,6 +91,25 @@ class Fitted(Protocol):
         """Write both graphs; gives what the card has to say of them under `serving`."""
 
 
+class Clips(Protocol):
+    """The clips as a learner has them."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of each."""
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Of each; empty where nobody says."""
+
+    @property
+    def duration_s(self) -> float:
+        """Of all together."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+
 class Learner(Protocol):
     """What fits models to clips."""
 
@@ -115,25 +134,18 @@ def make_custom(
     Raises
     ------
     CustomTrainingError
-        There is too little to learn from or to judge by, or the model to begin with has no encoder of its own.
+        There is too little to learn from or to judge by, there is no such network, or the model whose encoder is to
+        hear has none of its own.
     """
     parent_card = read_card(asked.parent)
-    if not (asked.parent / ENCODER).is_file():
+    if asked.plan.network == HEAD_ONLY and not (asked.parent / ENCODER).is_file():
         raise CustomTrainingError(f"{parent_card.name!r} has no encoder of its own to hear through")
     _begin_run(asked, parent_card)
-    heard = _hear(asked, clips, n_clips=n_clips, tell=tell)
+    heard, learner_of = _meet(asked, iter(clips), n_clips=n_clips, tell=tell)
     require_enough(heard.labels, heard.speakers, asked.plan.protocol)
     classes = _in_order(heard.labels)
     labels = np.array([classes.index(label) for label in heard.labels])
-    learner = HeadLearner(
-        heard,
-        classes,
-        parent=asked.parent,
-        n_epochs=asked.plan.n_epochs,
-        learning_rate=asked.plan.learning_rate,
-        augmentation=asked.plan.augmentation,
-        seed=asked.plan.seed,
-    )
+    learner = learner_of(classes)
     divisions = divide(asked.plan, labels, heard.speakers)
     watcher = _Watcher(tell, asked, labels, n_fits=len(divisions))
     judged: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
@@ -164,7 +176,34 @@ def divide(plan: CustomPlan, labels: NDArray[np.int64], speakers: Sequence[str])
     return [stratified(labels, seed=plan.seed)]
 
 
-def _hear(asked: CustomTraining, clips: Iterable[LabelledClip], *, n_clips: int, tell: Tell) -> Heard:
+def _meet(
+    asked: CustomTraining, clips: Iterator[LabelledClip], *, n_clips: int, tell: Tell
+) -> tuple[Clips, Callable[[tuple[str, ...]], Learner]]:
+    """The clips as the network that was chosen has them, and what fits it to them once the labels are in order."""
+    plan, after_clip = asked.plan, _listening(n_clips, tell)
+    settings: dict[str, Any] = {
+        "n_epochs": plan.n_epochs,
+        "learning_rate": plan.learning_rate,
+        "augmentation": plan.augmentation,
+        "seed": plan.seed,
+    }
+    if plan.network == HEAD_ONLY:
+        recogniser = Recogniser.open(asked.parent)
+        cache = asked.run / "heard.npz"
+        heard = hear(clips, recogniser, plan.augmentation, cache=cache, after_clip=after_clip)
+        return heard, lambda classes: HeadLearner(heard, classes, parent=asked.parent, **settings)
+    # Ten seconds and 1 GB of tensorflow, which a head does not need.
+    from training.custom_network import NetworkLearner, see
+    from training.networks import NETWORKS
+
+    if plan.network not in NETWORKS:
+        raise CustomTrainingError(f"there is no network {plan.network!r}, only {', '.join((HEAD_ONLY, *NETWORKS))}")
+    seen = see(clips, plan.augmentation, after_clip=after_clip)
+    return seen, lambda classes: NetworkLearner(seen, classes, network=plan.network, **settings)
+
+
+def _listening(n_clips: int, tell: Tell) -> Callable[[int], None]:
+    """Says how far listening is."""
     began = time.monotonic()
 
     def after_clip(n_done: int) -> None:
@@ -179,8 +218,7 @@ def _hear(asked: CustomTraining, clips: Iterable[LabelledClip], *, n_clips: int,
                 }
             )
 
-    recogniser = Recogniser.open(asked.parent)
-    return hear(iter(clips), recogniser, asked.plan.augmentation, cache=asked.run / "heard.npz", after_clip=after_clip)
+    return after_clip
 
 
 def _in_order(labels: Sequence[str]) -> tuple[str, ...]:
@@ -267,7 +305,7 @@ def _write_bundle(
     asked: CustomTraining,
     parent: ModelCard,
     fitted: Fitted,
-    heard: Heard,
+    heard: Clips,
     classes: tuple[str, ...],
     labels: NDArray[np.int64],
     judged: Sequence[tuple[NDArray[np.intp], NDArray[np.float64]]],
@@ -285,13 +323,15 @@ def _write_bundle(
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(confusion, (labels[tested], probabilities.argmax(axis=1)), 1)
     parent_fields = json.loads((asked.parent / CARD).read_text(encoding="utf-8"))
+    has_parent = asked.plan.network == HEAD_ONLY
+    theirs = "whatever the clips of the data set allow"
     fields = {
         "name": asked.into.name,
         "version": f"{asked.into.name}-{weights_digest(asked.into)[:VERSION_DIGITS]}",
         "description": f"{', '.join(classes)}: learnt from {len(heard):,} clips of {asked.data_set}.",
         "emotions": list(classes),
-        "licence": f"{parent.licence}; and whatever the clips of the data set allow",
-        "is_commercial_use_allowed": parent.is_commercial_use_allowed,
+        "licence": f"{parent.licence}; and {theirs}" if has_parent else theirs,
+        "is_commercial_use_allowed": parent.is_commercial_use_allowed if has_parent else True,
         "created_at": now,
         "data": {
             "data_set": asked.data_set,
@@ -300,7 +340,11 @@ def _write_bundle(
             "duration_s": round(heard.duration_s, 1),
             "labels": dict(sorted(Counter(heard.labels).items())),
         },
-        "protocol": f"Heard through the encoder of {parent.version}.",
+        "protocol": (
+            f"Heard through the encoder of {parent.version}."
+            if has_parent
+            else "Learnt from random weights and these clips alone."
+        ),
         "scores": [
             score_entry(title, protocol, now, labels=labels[tested], probabilities=probabilities, n_speakers=n_speakers)
         ],
@@ -311,7 +355,7 @@ def _write_bundle(
         "training": {
             "author": asked.author,
             "network": asked.plan.network,
-            "parent": parent.version,
+            "parent": parent.version if has_parent else "",
             "protocol": asked.plan.protocol.value,
             "n_epochs": asked.plan.n_epochs,
             "learning_rate": asked.plan.learning_rate,

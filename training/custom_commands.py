@@ -35,7 +35,12 @@ def custom_command(
     labels: Annotated[str, typer.Option(help="Labels to learn, with commas between; none for all.")] = "",
     model: Annotated[str, typer.Option(help="Model whose encoder hears; none for the one of the settings.")] = "",
     parent: Annotated[Path | None, typer.Option(help="Folder of that model, instead of --model.")] = None,
-    network: Annotated[str, typer.Option(help="head: a new head on that encoder.")] = HEAD_ONLY,
+    network: Annotated[
+        str,
+        typer.Option(
+            help="head: a new head on that encoder; or, from random weights, bilstm, convolutional, transformer."
+        ),
+    ] = HEAD_ONLY,
     epochs: Annotated[int, typer.Option(min=1, max=500, help="Rounds over the clips.")] = DEFAULTS.n_epochs,
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1e-1)] = DEFAULTS.learning_rate,
     protocol: Annotated[Protocol, typer.Option(help="How it is judged.")] = DEFAULTS.protocol,
@@ -57,6 +62,10 @@ def custom_command(
     tell = for_whoever_started_this() if as_json else print_words
     try:
         be_modest()
+        if network != HEAD_ONLY:
+            from training import custom_network  # tensorflow, which a head does not need
+
+            custom_network.be_modest()
         settings = settings_of_this_machine()
         start = parent or find_model(
             settings.models_dir, model or settings.model, installed_dir=settings.installed_models_dir

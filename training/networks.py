@@ -14,6 +14,7 @@ inputs, so that many stochastic passes are one batched call:
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,6 +124,15 @@ def build_network(
         dropout_rates=DROPOUT_RATES,
         n_prosody=n_prosody,
     )
+
+
+def share_of_learning_rate(share: float) -> float:
+    """Of the highest learning rate, after `share` of all steps: up over the first tenth, then down as a cosine.
+
+    >>> share_of_learning_rate(0.05), share_of_learning_rate(0.1), share_of_learning_rate(1.0)
+    (0.5, 1.0, 0.0)
+    """
+    return share / 0.1 if share < 0.1 else 0.5 * (1 + math.cos(math.pi * (share - 0.1) / 0.9))
 
 
 # -- fronts: (frames, mask) -> (frames at a quarter of the rate or less, their mask)

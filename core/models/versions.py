@@ -14,6 +14,9 @@ from core.errors import DamagedModelError, ModelError, StoreError
 from core.evaluation.gate import Comparison, Gate
 from core.inference.registry import CARD, ENCODER, model_folders, read_card
 
+HEAD_ONLY = "head"
+"""The network of a model of somebody's own that is a new head on the encoder of another model."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRound:
@@ -62,7 +65,7 @@ class CustomTrained:
     author: str
     data_set: str
     parent: str
-    """Version of the model whose encoder hears, or that it was trained beside."""
+    """Version of the model whose encoder hears; empty where all was learnt from random weights."""
     network: str
     protocol: str
     n_clips: int
@@ -122,7 +125,9 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         trained = _trained(fields["training"], fields["data"]) if "training" in fields else None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedModelError(folder.name, f"its retraining cannot be read in {CARD} ({error!r})") from error
-    has_own_encoder = (folder / ENCODER).is_file() and "encoder" not in fields
+    has_own_encoder = (
+        (folder / ENCODER).is_file() and "encoder" not in fields and (trained is None or trained.network == HEAD_ONLY)
+    )
     return ModelVersion(
         card=card,
         folder=folder,

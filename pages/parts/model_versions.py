@@ -192,9 +192,10 @@ def _draw_trained(card: ModelCard, made: CustomTrained) -> None:
     st.markdown("##### How it was made", anchors=False)
     by = f" by {words.plain(made.author)}" if made.author else ""
     speakers = f" of {words.count(made.n_speakers, 'speaker')}" if made.n_speakers else ""
+    how = f"heard through {made.parent}" if made.parent else f"a {made.network} network from random weights"
     st.markdown(
         f"From the data set {words.plain(made.data_set)}{by}: {words.count(made.n_clips, 'clip')}{speakers}, "
-        f"{made.n_epochs} rounds, heard through {made.parent}.",
+        f"{made.n_epochs} rounds, {how}.",
         anchors=False,
     )
     said, curve = st.columns(2, gap="large")

@@ -27,7 +27,17 @@ PROTOCOL_WORDS = {
     custom.STRATIFIED: "A tenth of the clips, same speakers",
     custom.SPEAKERS: "Speakers it never heard",
 }
-NETWORK_WORDS = {custom.HEAD: "A new head on the encoder at hand"}
+NETWORK_WORDS = {
+    custom.HEAD: "A new head on the encoder at hand",
+    custom.BILSTM: "From nothing: recurrent (BiLSTM with attention)",
+    custom.CONVOLUTIONAL: "From nothing: convolutional",
+    custom.TRANSFORMER: "From nothing: transformer",
+}
+NETWORK_HELP = (
+    "A head learns from some dozens of clips, since its encoder has heard speech before. A network from nothing begins "
+    "with random weights: it takes many times as long, wants hundreds of clips of each label, and owes nothing to "
+    "anybody else's recordings."
+)
 AUGMENTATION_WORDS = {
     "speed": "speed",
     "room": "reverberation",
@@ -184,11 +194,14 @@ def _about(seconds: float) -> str:
 
 
 def _ask_plan(chosen: DataSetSummary) -> CustomPlan:
-    network = DEFAULTS.network
-    if len(custom.NETWORKS) > 1:
-        network = st.selectbox(
-            "Network", custom.NETWORKS, format_func=NETWORK_WORDS.__getitem__, key="models_own_network", width=480
-        )
+    network = st.selectbox(
+        "Network",
+        custom.NETWORKS,
+        format_func=NETWORK_WORDS.__getitem__,
+        key="models_own_network",
+        width=480,
+        help=NETWORK_HELP,
+    )
     protocols = custom.PROTOCOLS if chosen.n_speakers >= custom.MIN_SPEAKERS else (custom.STRATIFIED,)
     protocol = st.radio(
         "Judged by",

@@ -33,7 +33,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
         st.info(
             f"{deployed.card.name} has labels of its own and cannot be retrained. Deploy another model first."
             if deployed.has_own_encoder
-            else f"{deployed.card.name} hears through an encoder that others publish and cannot be retrained. "
+            else f"{deployed.card.name} has no encoder that another head can be put on, and cannot be retrained. "
             "Deploy another model first.",
             icon=":material/info:",
         )

@@ -187,8 +187,18 @@ def test_the_estimate_grows_with_clips_rounds_and_what_is_chosen(moods):
         estimate_s(clips, CustomPlan(n_epochs=300)),
         estimate_s(clips, CustomPlan(protocol=custom.SPEAKERS)),
         estimate_s(clips, CustomPlan(augmentations=("noise",))),
+        *(estimate_s(clips, CustomPlan(network=network)) for network in custom.NETWORKS if network != custom.HEAD),
     ):
         assert more > plain
+    for network in custom.NETWORKS:
+        one = estimate_s(clips, CustomPlan(network=network))
+        for more in (
+            estimate_s(clips * 2, CustomPlan(network=network)),
+            estimate_s(clips, CustomPlan(network=network, n_epochs=300)),
+            estimate_s(clips, CustomPlan(network=network, protocol=custom.SPEAKERS)),
+            estimate_s(clips, CustomPlan(network=network, augmentations=("noise",))),
+        ):
+            assert more > one
 
 
 def test_the_form_offers_what_the_program_takes():

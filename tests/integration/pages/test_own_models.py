@@ -37,6 +37,11 @@ def test_a_zip_becomes_a_model_that_stands_beside_others(page, workbench):
     labels = next(each for each in app.get("button_group") if each.label == "Labels to learn")
     assert set(labels.value) == {"bored", "excited"}
     assert any("12 clips; about 10 s" in caption.value.replace("\u00a0", " ") for caption in app.caption)
+    network = next(each for each in app.selectbox if each.key == "models_own_network")
+    assert network.value == "head"
+    network.set_value("bilstm").run()
+    assert any("12 clips; about 30 s" in caption.value.replace("\u00a0", " ") for caption in app.caption)
+    next(each for each in app.selectbox if each.key == "models_own_network").set_value("head").run()
     next(each for each in app.slider if each.key == "models_own_epochs").set_value(5).run()
     button(app, "Train").click().run()
     assert not app.exception

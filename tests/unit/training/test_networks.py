@@ -9,6 +9,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.testing import assert_allclose, assert_array_equal
 
+from core.models import custom
 from training import networks
 from training.networks import (
     NETWORKS,
@@ -34,6 +35,10 @@ def _build(name: str, *, n_prosody: int = 0, seed: int = 0) -> Network:
         n_prosody=n_prosody,
         seed=seed,
     )
+
+
+def test_the_form_offers_them_all():
+    assert set(custom.NETWORKS) == {custom.HEAD, *NETWORKS}
 
 
 class _Runner:
