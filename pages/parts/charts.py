@@ -33,11 +33,12 @@ SMALL_COUNT = 5
 SECONDS_UP_TO_S = 60
 DATE_TICKS = [
     {"dtickrange": [None, 60_000], "value": "%H:%M:%S\n%-d %b %Y"},
-    {"dtickrange": [60_000, 86_400_000], "value": "%H:%M\n%-d %b %Y"},
+    {"dtickrange": [60_000, 43_200_000], "value": "%H:%M\n%-d %b %Y"},
     {"dtickrange": [86_400_000, "M1"], "value": "%-d %b\n%Y"},
     {"dtickrange": ["M1", None], "value": "%b %Y"},
 ]
-"""Days before months, as everywhere else; Plotly's own are American. What follows the line break is said once."""
+"""Days before months, as everywhere else; Plotly's own are American. What follows the line break is said once.
+Steps of half a day are the longest with hours: of two ranges that meet at a day the first would count."""
 CLOCK_STEPS_S = (10, 30, 60, 120, 300, 600)
 MOST_TICKS = 10
 NARROWEST_LABEL = 0.09

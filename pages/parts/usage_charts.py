@@ -14,6 +14,8 @@ from pages.parts.theme import Surface
 HEIGHT_PX = 230
 FEW = 5
 """Below this an axis would be divided into halves of requests."""
+MIN_BUCKETS = 7
+"""Shown at least: a day alone would be one block as wide as the page."""
 
 
 def requests(buckets: Sequence[UsageInBucket], length: timedelta, zone: tzinfo, surface: Surface) -> go.Figure:
@@ -34,7 +36,7 @@ def requests(buckets: Sequence[UsageInBucket], length: timedelta, zone: tzinfo, 
             marker={"color": colour, "line": {"width": 0}},
             hovertemplate=f"%{{y:,}} {name}<br>%{{x|{_hover(length)}}}<extra></extra>",
         )
-    _style(figure, surface, buckets)
+    _style(figure, surface, _times(buckets, zone, length), length)
     figure.update_layout(barmode="stack")
     most = max((each.figures.n_requests for each in buckets), default=0)
     figure.update_yaxes(tickformat=",d", rangemode="tozero", dtick=1 if 0 < most < FEW else None)
@@ -60,10 +62,7 @@ def latency(buckets: Sequence[UsageInBucket], length: timedelta, zone: tzinfo, s
             marker={"size": 5, "color": colour},
             hovertemplate=f"{name}: %{{y:.3f}} s<br>%{{x|{_hover(length)}}}<extra></extra>",
         )
-    _style(figure, surface, known)
-    if known:  # otherwise one point alone would get an axis of milliseconds
-        times = _times(known, zone, length)
-        figure.update_xaxes(range=[times[0], times[-1] + length])
+    _style(figure, surface, _times(known, zone, length), length)
     figure.update_yaxes(ticksuffix=" s", rangemode="tozero")
     return figure
 
@@ -79,10 +78,10 @@ def predictions_per_minute(
         width=_width_ms(length),
         offset=0,
         marker={"color": surface.bar, "line": {"width": 0}},
-        hovertemplate=f"%{{y:.2f}} a minute<br>%{{x|{_hover(length)}}}<extra></extra>",
+        hovertemplate=f"%{{y:,.3~r}} a minute<br>%{{x|{_hover(length)}}}<extra></extra>",
     )
-    _style(figure, surface, buckets)
-    figure.update_yaxes(rangemode="tozero")
+    _style(figure, surface, _times(buckets, zone, length), length)
+    figure.update_yaxes(rangemode="tozero", tickformat=",~r")  # otherwise one in a day is drawn in millionths
     return figure
 
 
@@ -151,12 +150,15 @@ def _width_ms(length: timedelta) -> float:
     return length / timedelta(milliseconds=1) * 0.86
 
 
-def _style(figure: go.Figure, surface: Surface, buckets: Sequence[UsageInBucket]) -> None:
+def _style(figure: go.Figure, surface: Surface, times: Sequence[datetime], length: timedelta) -> None:
     charts.style(figure, surface, height=HEIGHT_PX)
     figure.update_layout(margin={"l": 52, "r": 12, "t": 6, "b": 34}, dragmode=False, hovermode="closest")
     figure.update_xaxes(showgrid=False, fixedrange=True, type="date", tickformatstops=charts.DATE_TICKS)
     figure.update_yaxes(gridcolor=surface.line, fixedrange=True)
-    if not buckets:
+    if times:
+        end = times[-1] + length
+        figure.update_xaxes(range=[min(times[0], end - MIN_BUCKETS * length), end])
+    else:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         figure.add_annotation(

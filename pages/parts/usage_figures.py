@@ -47,7 +47,7 @@ def summary(shown: UsageSummary, period: Period, *, is_for_admins: bool = False)
         now = datetime.now(UTC)
         a_minute = usage_charts.per_minute(figures.n_predictions, since, now - since, now)
         row.append(("Answer, p99", usage_words.milliseconds(latency.p99_ms), usage_words.LATENCY_HELP))
-        row.append(("Per minute", f"{a_minute:,.2f}", f"Predictions a minute, on average {period.words}."))
+        row.append(("Per minute", usage_words.rate(a_minute), f"Predictions a minute, on average {period.words}."))
     with st.container(horizontal=True, gap="medium"):
         for label, value, help in row:
             st.metric(label, value, help=help, width=128)

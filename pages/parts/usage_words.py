@@ -153,13 +153,26 @@ def begins_anew(now: datetime) -> str:
     return f"The month ends, and quotas begin anew, on {month_of(now)[1]:%-d %B %Y}, 0:00 UTC."
 
 
-def money(amount: float, currency: str) -> str:
-    """`1,234.50 EUR`; small amounts with four digits, since a call costs less than a cent.
+def rate(value: float) -> str:
+    """So many a minute.
 
     Examples
     --------
-    >>> money(1234.5, "EUR"), money(0.0123, "EUR"), money(0, "EUR"), money(-3.2, "EUR")
-    ('1,234.50 EUR', '0.0123 EUR', '0.00 EUR', '-3.20 EUR')
+    >>> rate(1234.5), rate(0.125), rate(0.0007), rate(0.0)
+    ('1,234.50', '0.12', 'under 0.01', '0')
     """
-    digits = 4 if 0 < abs(amount) < 1 else 2
+    if 0 < value < 0.01:
+        return "under 0.01"
+    return f"{value:,.2f}" if value else "0"
+
+
+def money(amount: float, currency: str) -> str:
+    """`1,234.50 EUR`; amounts below a tenth with four digits, since a call costs less than a cent.
+
+    Examples
+    --------
+    >>> money(1234.5, "EUR"), money(0.0123, "EUR"), money(0, "EUR"), money(-0.628, "EUR")
+    ('1,234.50 EUR', '0.0123 EUR', '0.00 EUR', '-0.63 EUR')
+    """
+    digits = 4 if 0 < abs(amount) < 0.1 else 2
     return f"{amount:,.{digits}f}\u00a0{currency}".replace("\u00a0", " ")

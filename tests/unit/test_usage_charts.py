@@ -22,12 +22,26 @@ def bucket(started_at: datetime) -> UsageInBucket:
     return UsageInBucket(started_at=started_at, figures=FIGURES, latency=Latency(p50_ms=20.0, p95_ms=30.0, p99_ms=40.0))
 
 
-@pytest.mark.parametrize("n_days", [1, 3])
-def test_answer_times_lie_on_an_axis_of_whole_days(n_days):
+@pytest.mark.parametrize(("n_days", "n_shown"), [(1, 7), (3, 7), (9, 9)])
+@pytest.mark.parametrize(
+    "chart",
+    [
+        usage_charts.latency,
+        usage_charts.requests,
+        lambda buckets, *rest: usage_charts.predictions_per_minute(buckets, DAY, MIDNIGHT + 90 * DAY, *rest[1:]),
+    ],
+    ids=["latency", "requests", "predictions"],
+)
+def test_times_lie_on_an_axis_of_whole_days_and_a_day_alone_is_no_wide_block(chart, n_days, n_shown):
     buckets = [bucket(MIDNIGHT + n * DAY) for n in range(n_days)]
-    figure = usage_charts.latency(buckets, DAY, UTC, LIGHT)
-    first = MIDNIGHT.replace(tzinfo=None)
-    assert figure.layout.xaxis.range == (first, first + n_days * DAY)
+    figure = chart(buckets, DAY, UTC, LIGHT)
+    end = (MIDNIGHT + n_days * DAY).replace(tzinfo=None)
+    assert figure.layout.xaxis.range == (end - n_shown * DAY, end)
+
+
+def test_one_prediction_in_a_day_is_drawn_without_a_prefix_of_physics():
+    figure = usage_charts.predictions_per_minute([bucket(MIDNIGHT)], DAY, MIDNIGHT + 2 * DAY, UTC, LIGHT)
+    assert figure.layout.yaxis.tickformat == ",~r"
 
 
 @pytest.mark.parametrize(("n_predictions", "step"), [(1, 1), (4, 1), (5, None), (0, None)])
