@@ -84,46 +84,64 @@ def embed_all(
     path: Path,
     wanted: NDArray[np.int64],
     heard: NDArray[np.int64],
+    copies: Recordings | None = None,
+    n_copies: int = 0,
     seed: int = 0,
 ) -> Embeddings:
     """Embeddings of the recordings `wanted`, and of a drawn part of `heard` disturbed; from `path` when they are there.
 
     Babble is mixed from `heard` only. Recordings that are not disturbed have their clean embedding in both.
+
+    Parameters
+    ----------
+    copies, n_copies
+        As `training.copies.with_sped_copies` numbers them, and how many of each of `wanted` are embedded too.
     """
     if path.exists():
         with np.load(path) as stored:
-            return Embeddings(clean=stored["clean"], disturbed=stored["disturbed"])
+            further = tuple(stored[f"copy_{copy}"] for copy in range(1, n_copies + 1))
+            return Embeddings(clean=stored["clean"], disturbed=stored["disturbed"], further=further)
     encode = tf.function(
         lambda mels, mask: pool(encoder(mels, mask), frame_mask(mask)),
         input_signature=[tf.TensorSpec([None, None, 80]), tf.TensorSpec([None, None])],
     )
 
-    def embed(indices: NDArray[np.int64], name: str, waveform_of: Callable[[int], object]) -> NDArray[np.float32]:
-        found = np.zeros((len(recordings.rows), 2 * encoder.width * encoder.n_blocks), dtype=np.float32)
-        work = batches(indices, recordings.n_frames, frames_per_batch=3_000, seed=None)
+    n_rows = len(recordings.rows)
+
+    def embed(
+        indices: NDArray[np.int64], name: str, waveform_of: Callable[[int], object], *, source: Recordings = recordings
+    ) -> NDArray[np.float32]:
+        found = np.zeros((n_rows, 2 * encoder.width * encoder.n_blocks), dtype=np.float32)
+        work = batches(indices, source.n_frames, frames_per_batch=3_000, seed=None)
         with Progress(f"{path.stem} {name}", len(indices)) as progress:
             for batch, (mels, mask) in ahead(work, lambda b: padded_log_mels([waveform_of(int(index)) for index in b])):
-                found[batch] = encode(tf.constant(mels), tf.constant(mask)).numpy()
+                found[batch % n_rows] = encode(tf.constant(mels), tf.constant(mask)).numpy()
                 progress.advance(len(batch))
         return found
 
     clean = embed(wanted, "clean", recordings.waveform)
+    further = tuple(
+        embed(wanted + copy * n_rows, f"copy {copy}", copies.waveform, source=copies)
+        for copy in range(1, n_copies + 1)
+        if copies is not None
+    )
     disturbed = clean.copy()
     if not len(heard):
-        return _kept(path, Embeddings(clean=clean, disturbed=disturbed))
+        return _kept(path, Embeddings(clean=clean, disturbed=disturbed, further=further))
     chosen = np.sort(np.random.default_rng(seed).choice(heard, size=round(DISTURBED_SHARE * len(heard)), replace=False))
     disturbed[chosen] = embed(
         chosen,
         "disturbed",
         lambda index: disturb(recordings, index, others=heard, rng=np.random.default_rng([seed, 77, index])),
     )[chosen]
-    return _kept(path, Embeddings(clean=clean, disturbed=disturbed))
+    return _kept(path, Embeddings(clean=clean, disturbed=disturbed, further=further))
 
 
 def _kept(path: Path, embeddings: Embeddings) -> Embeddings:
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
-        np.savez(file, clean=embeddings.clean, disturbed=embeddings.disturbed)
+        copies = {f"copy_{number}": copy for number, copy in enumerate(embeddings.further, start=1)}
+        np.savez(file, clean=embeddings.clean, disturbed=embeddings.disturbed, **copies)
     partial.replace(path)
     return embeddings
 
