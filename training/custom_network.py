@@ -148,8 +148,10 @@ class NetworkLearner:
                 share = (epoch * n_steps + step + 1) / (self._n_epochs * n_steps)
                 optimizer.learning_rate = self._learning_rate * share_of_learning_rate(share)
                 losses.append(float(network.model.train_on_batch([batch.log_mels, batch.frame_mask], batch.targets)))
-            kept.save(epoch + 1)
-            after_round(epoch + 1, float(np.mean(losses)), fitted)
+            try:
+                after_round(epoch + 1, float(np.mean(losses)), fitted)
+            finally:  # kept behind the telling: killed in between, a round is made and told again, never left out
+                kept.save(epoch + 1)
         return fitted
 
     def _batches(self, training: NDArray[np.intp], epoch: int) -> Iterator[Batch]:

@@ -124,17 +124,18 @@ def refit(
             share = (number * n_steps + step) / total
             state.step(slopes, held, plan, plan.learning_rate * 0.5 * (1 + float(np.cos(np.pi * share))))
         state.n_rounds = number + 1
-        if checkpoint is not None:
-            state.write(checkpoint)
-        after_round(
-            Round(
-                number=number + 1,
-                n_rounds=plan.n_epochs,
-                loss_nats=float(np.mean(losses)),
-                seconds=time.monotonic() - started,
-                weights=state.weights,
-            )
+        done = Round(
+            number=number + 1,
+            n_rounds=plan.n_epochs,
+            loss_nats=float(np.mean(losses)),
+            seconds=time.monotonic() - started,
+            weights=state.weights,
         )
+        try:
+            after_round(done)
+        finally:  # kept behind the telling: killed in between, a round is made and told again, never left out
+            if checkpoint is not None:
+                state.write(checkpoint)
     return state.weights
 
 

@@ -72,7 +72,7 @@ def test_name_of_a_model_is_never_followed_as_a_path(tmp_path, name):
         (lambda card: card.pop("version"), "lacks the field 'version'"),
         (lambda card: card.pop("serving"), "lacks the field 'serving'"),
         (lambda card: card["serving"].pop("temperature"), "lacks the field 'temperature'"),
-        (lambda card: card.update(emotions=["sad", "jolly"]), "'jolly' is not a valid Emotion"),
+        (lambda card: card.update(emotions=["sad", "jolly "]), "'jolly '"),
         (lambda card: card.update(emotions=["sad", "sad"]), "two different"),
         (lambda card: card.update(emotions="sad"), "a list"),
         (lambda card: card.update(created_at="soon"), "isoformat"),

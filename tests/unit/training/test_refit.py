@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from training import refit as refit_module
 from training.head_weights import HeadWeights, logits_of
 from training.refit import Examples, RefitPlan, Round, refit
 
@@ -100,6 +101,24 @@ def test_killed_after_any_round_it_goes_on_to_the_same_weights(parent, tmp_path)
     )
     assert numbers == list(range(6, 13))
     assert all(np.array_equal(one, other) for one, other in zip(whole.arrays(), resumed.arrays(), strict=True))
+
+
+def test_killed_before_a_round_is_kept_it_is_told_again_and_none_is_missed(parent, tmp_path, monkeypatch):
+    corrections, base = _clips(20, 5, shift=6.0), _clips(100, 6)
+    told: list[int] = []
+    write = refit_module._State.write
+
+    def killed_at_the_third(state, file):
+        if state.n_rounds == 3 and told.count(3) == 1:
+            raise KeyboardInterrupt
+        write(state, file)
+
+    monkeypatch.setattr(refit_module._State, "write", killed_at_the_third)
+    arguments = {"plan": PLAN, "checkpoint": tmp_path / "fit.npz", "after_round": lambda done: told.append(done.number)}
+    with pytest.raises(KeyboardInterrupt):
+        refit(parent, corrections, base, **arguments)
+    refit(parent, corrections, base, **arguments)
+    assert told == [1, 2, 3, *range(3, PLAN.n_epochs + 1)]
 
 
 def test_soft_labels_teach_their_shares(parent):
