@@ -14,6 +14,7 @@ from api.schemas_labelling import (
     ActionRequest,
     AgreementShape,
     AssignRequest,
+    ConsensusShape,
     DoneShape,
     HandoutShape,
     LabellingSettingsShape,
@@ -96,6 +97,18 @@ def agreement(
 ) -> AgreementShape:
     """Krippendorff's alpha with its interval, Cohen's kappa of every pair, and everybody against the consensus."""
     return AgreementShape.of(agreement_of(workbench.labelling, project_id, reader=caller.reader, method=method))
+
+
+@router.get("/{project_id}/consensus", summary="See what people agree on", responses=refusals(404, 409, 422, 503))
+def consensus(
+    project_id: UUID,
+    caller: Asking,
+    workbench: OpenWorkbench,
+    method: Annotated[Method, Query(description="How the consensus is made.")] = Method.MAJORITY,
+) -> ConsensusShape:
+    """The consensus of every rated recording, and of the segments that people drew in it."""
+    found = workbench.labelling.clips_for_review(project_id, reader=caller.reader, method=method)
+    return ConsensusShape.of(found)
 
 
 @router.get("/{project_id}/settings", summary="See how a project is labelled", responses=refusals(404, 409, 422, 503))

@@ -26,6 +26,7 @@ from core.labelling.labelling import (
     NotGiven,
     Progress,
     Queue,
+    ReviewClip,
     Task,
 )
 
@@ -391,6 +392,65 @@ class PlacesShape(Shape):
                 for each in places
             ]
         )
+
+
+class ConsensusSegmentShape(Shape):
+    """What people's segments come to in a stretch of a recording."""
+
+    start: float = Field(description="In seconds.")
+    end: float = Field(description="In seconds.")
+    label: str | None = Field(description="null where as many people say one thing as another.")
+    share: float = Field(description="Of those who drew segments, how many say so.")
+    is_adjudicated: bool
+
+
+class ClipConsensusShape(Shape):
+    """What the ratings of a recording come to."""
+
+    recording_id: UUID
+    name: str
+    label: str | None = Field(description="Of the whole recording; null where nobody gave one.")
+    probabilities: dict[str, float]
+    method: str | None = Field(description="majority, dawid_skene or adjudicated.")
+    n_ratings: int
+    segments: list[ConsensusSegmentShape]
+    time_agreement: float | None = Field(description="Share of time on which those who drew segments say the same.")
+    boundary_agreement: float | None = Field(description="F-measure of boundaries that meet within 0.25 s.")
+
+
+class ConsensusShape(Shape):
+    """What the ratings of a project come to."""
+
+    clips: list[ClipConsensusShape] = Field(description="Those people disagree about most first.")
+
+    @classmethod
+    def of(cls, found: Sequence[ReviewClip]) -> Self:
+        """In the same order."""
+        return cls(clips=[_consensus_of(each) for each in found])
+
+
+def _consensus_of(clip: ReviewClip) -> ClipConsensusShape:
+    agreed = clip.consensus
+    return ClipConsensusShape(
+        recording_id=clip.recording.id,
+        name=clip.recording.name,
+        label=None if agreed is None else agreed.label,
+        probabilities={} if agreed is None else dict(agreed.probabilities),
+        method=None if agreed is None else agreed.method,
+        n_ratings=len(clip.ratings),
+        segments=[
+            ConsensusSegmentShape(
+                start=each.start_s,
+                end=each.end_s,
+                label=each.label,
+                share=each.share,
+                is_adjudicated=each.adjudicated_by is not None,
+            )
+            for each in clip.segments
+        ],
+        time_agreement=_known(clip.time_agreement),
+        boundary_agreement=_known(clip.boundary_agreement),
+    )
 
 
 class ImportProblemShape(Shape):

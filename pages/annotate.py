@@ -36,6 +36,8 @@ def empty(caller: Caller) -> None:
 
 def show(workbench: Workbench, caller: Caller, project: Project) -> None:
     settings = workbench.labelling.settings(project.id, caller.reader)
+    if settings.is_blind:
+        st.caption("What the model hears stays hidden from you until you have rated a clip.")
     instructions(project, settings)
     asked = {"second": settings.asks_second, "intensity": settings.asks_intensity, "note": settings.asks_note}
     task = labeller.task_of(

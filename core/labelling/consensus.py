@@ -58,7 +58,7 @@ def agree(counted: Counted, labels: Sequence[str], *, method: Method) -> list[Co
 
 def _last_verdict(decisions: Sequence[Decision]) -> Decision | None:
     """The adjudication that stands: the last one, unless the recording was sent back after it."""
-    weighty = [decision for decision in decisions if decision.kind is not DecisionKind.COMMENT]
+    weighty = [each for each in decisions if each.kind in {DecisionKind.ADJUDICATE, DecisionKind.SEND_BACK}]
     return weighty[-1] if weighty and weighty[-1].kind is DecisionKind.ADJUDICATE else None
 
 

@@ -21,6 +21,7 @@ from core.domain import (
     Assignment,
     Caller,
     ConsensusLabel,
+    ConsensusSegment,
     Decision,
     DecisionKind,
     LabellingSettings,
@@ -37,9 +38,11 @@ from core.errors import (
     UnknownAssignmentError,
     UnknownRecordingError,
 )
+from core.evaluation.segment_agreement import boundary_agreement, time_agreement
 from core.identifiers import new_id
 from core.labelling.consensus import Method, agree
 from core.labelling.queues import disagreement, kind_of_turn, ranks
+from core.labelling.segments import SHORTEST_S, agree_on_segments, segmentations
 from core.store.blindfolds import RATE, select_veiled_recordings
 from core.store.engine import Store
 from core.store.labelling import (
@@ -136,6 +139,17 @@ class ReviewClip:
     answer: Guess | None
     """None where no model has answered, and for who reviews what they are still to rate blind."""
     disagreement_nats: float
+    segments: Sequence[ConsensusSegment] = ()
+    """What the segments that people drew come to, in order of time."""
+    time_agreement: float = math.nan
+    """Share of the time on which two of those who drew segments say the same; NaN where fewer than two did."""
+    boundary_agreement: float = math.nan
+    """F-measure of their boundaries that meet within a quarter of a second; NaN likewise."""
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether as many people say one thing of some stretch as another, and nobody has decided."""
+        return any(each.label is None for each in self.segments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -535,20 +549,16 @@ class Labelling:
         clips = {clip.recording_id: clip for clip in select_clips(self._store, project_id=project_id)}
         veiled = select_veiled_recordings(self._store, user_id=reader.user_id, recording_ids=touched)
         found = [
-            ReviewClip(
-                recording=recordings[recording_id],
-                ratings=counted.ratings.get(recording_id, ()),
-                decisions=counted.decisions.get(recording_id, ()),
-                consensus=agreed.get(recording_id),
-                answer=None if recording_id in veiled else _guess(clips.get(recording_id)),
-                disagreement_nats=disagreement(
-                    [rating.label for rating in counted.ratings.get(recording_id, ()) if rating.label]
-                ),
+            _review_clip(
+                recordings[recording_id],
+                counted,
+                agreed.get(recording_id),
+                None if recording_id in veiled else _guess(clips.get(recording_id)),
             )
             for recording_id in touched
             if recording_id in recordings
         ]
-        return sorted(found, key=lambda clip: (_is_adjudicated(clip), -clip.disagreement_nats, clip.recording.id))
+        return sorted(found, key=_most_disputed_first)
 
     def adjudicate(self, project_id: UUID, recording_id: UUID, label: str, *, by: Caller, note: str = "") -> Decision:
         """Say which label a recording has. Raises like `send_back`, and InvalidParameterError for an unknown label."""
@@ -556,6 +566,31 @@ class Labelling:
         if label not in settings.labels:
             raise InvalidParameterError("label", repr(label), f"one of {', '.join(settings.labels)}")
         return self._decide(DecisionKind.ADJUDICATE, project_id, recording_id, by, label=label, note=note)
+
+    def adjudicate_segment(
+        self,
+        project_id: UUID,
+        recording_id: UUID,
+        *,
+        start_s: float,
+        end_s: float,
+        label: str | None,
+        by: Caller,
+        note: str = "",
+    ) -> Decision:
+        """Say which label a stretch of a recording has; None for none. It counts before what people drew there.
+
+        Raises like `send_back`, and InvalidParameterError for an unknown label or a stretch that is none.
+        """
+        settings = self.settings(project_id, by.reader)
+        if label is not None and label not in settings.labels:
+            raise InvalidParameterError("label", repr(label), f"one of {', '.join(settings.labels)}")
+        recording = self._recording(project_id, recording_id)
+        if not (start_s >= 0 and end_s - start_s >= SHORTEST_S and end_s <= recording.duration_s + SHORTEST_S):
+            expected = f"a stretch of {SHORTEST_S} s or more within {recording.duration_s:.2f} s"
+            raise InvalidParameterError("start_s", f"{start_s:g} to {end_s:g}", expected)
+        kind, stretch = DecisionKind.ADJUDICATE_SEGMENT, (start_s, min(end_s, recording.duration_s))
+        return self._decide(kind, project_id, recording_id, by, label=label, note=note, stretch=stretch)
 
     def send_back(self, project_id: UUID, recording_id: UUID, *, by: Caller, note: str = "") -> Decision:
         """Have a recording rated again by those who rated it.
@@ -574,7 +609,15 @@ class Labelling:
         return self._decide(DecisionKind.COMMENT, project_id, recording_id, by, label=None, note=note)
 
     def _decide(
-        self, kind: DecisionKind, project_id: UUID, recording_id: UUID, by: Caller, *, label: str | None, note: str
+        self,
+        kind: DecisionKind,
+        project_id: UUID,
+        recording_id: UUID,
+        by: Caller,
+        *,
+        label: str | None,
+        note: str,
+        stretch: tuple[float, float] | None = None,
     ) -> Decision:
         self._changeable(project_id, by)
         self._recording(project_id, recording_id)
@@ -589,6 +632,8 @@ class Labelling:
             note=note,
             by=by.user.id,
             at=datetime.now(UTC),
+            start_s=None if stretch is None else stretch[0],
+            end_s=None if stretch is None else stretch[1],
         )
         insert_decision(self._store, decision=decision)
         if kind is DecisionKind.SEND_BACK:
@@ -878,8 +923,31 @@ def _counted(actions: Sequence[Action], decisions: Sequence[Decision]) -> Counte
     return Counted(ratings=ratings, decisions=by_recording)
 
 
-def _is_adjudicated(clip: ReviewClip) -> bool:
-    return clip.consensus is not None and clip.consensus.adjudicated_by is not None
+def _review_clip(
+    recording: Recording, counted: Counted, consensus: ConsensusLabel | None, answer: Guess | None
+) -> ReviewClip:
+    ratings = counted.ratings.get(recording.id, ())
+    decisions = counted.decisions.get(recording.id, ())
+    drawn = segmentations(ratings)
+    return ReviewClip(
+        recording=recording,
+        ratings=ratings,
+        decisions=decisions,
+        consensus=consensus,
+        answer=answer,
+        disagreement_nats=disagreement([rating.label for rating in ratings if rating.label]),
+        segments=agree_on_segments(ratings, decisions),
+        time_agreement=time_agreement(drawn),
+        boundary_agreement=boundary_agreement(drawn),
+    )
+
+
+def _most_disputed_first(clip: ReviewClip) -> tuple[bool, bool, float, float, UUID]:
+    """What is adjudicated last; then contested segments, labels that differ, segments that differ."""
+    is_adjudicated = clip.consensus is not None and clip.consensus.adjudicated_by is not None
+    apart = 0.0 if math.isnan(clip.time_agreement) else 1 - clip.time_agreement
+    is_settled = not clip.is_contested
+    return is_adjudicated and is_settled, is_settled, -clip.disagreement_nats, -apart, clip.recording.id
 
 
 def _guess(clip: Clip | None) -> Guess | None:

@@ -350,6 +350,8 @@ def insert_decision(store: Store, *, decision: Decision) -> None:
         "note": decision.note,
         "decided_by": decision.by,
         "decided_at": decision.at,
+        "start_s": decision.start_s,
+        "end_s": decision.end_s,
     }
     store.append("keeping a reviewer's decision", (labelling_decisions, [row]))
 
@@ -397,6 +399,8 @@ def _decision(row: Row[Any]) -> Decision:
         note=row.note,
         by=row.decided_by,
         at=row.decided_at,
+        start_s=row.start_s,
+        end_s=row.end_s,
     )
 
 

@@ -537,4 +537,6 @@ labelling_decisions = Table(
     Column("note", Text, nullable=False),
     Column("decided_by", Uuid, nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
+    Column("start_s", Double),
+    Column("end_s", Double),
 )

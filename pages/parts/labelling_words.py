@@ -10,7 +10,7 @@ from core.labelling.consensus import Method
 from core.labelling.exchange import Import
 from core.labelling.labelling import ReviewClip
 from pages.parts.people_names import Names
-from pages.parts.words import clock, percent
+from pages.parts.words import count, percent
 
 QUEUE_WORDS: Mapping[QueueKind, str] = {
     QueueKind.UNCERTAIN: "Most uncertain",
@@ -43,6 +43,14 @@ METHOD_HELP = (
     "Majority: each rating counts alike. Dawid and Skene (1979): a rating counts by how reliable its annotator proves, "
     "and for which labels. A label that a reviewer decided counts before either."
 )
+SEGMENTS_HELP = (
+    "Over all pairs of those who drew segments: of the time that one of the two labelled, how much both gave the same "
+    "label; and how many of their boundaries lie within a quarter of a second of one of the other's (F-measure)."
+)
+STRETCH_HELP = (
+    "Press a segment, or drag across the picture, to choose it. What you decide counts before what people drew there. "
+    "Where as many say one thing as another, the consensus waits for you."
+)
 FLAG_WORDS = {RatingFlag.CANNOT_TELL: "can't tell", RatingFlag.BAD_AUDIO: "bad audio"}
 INTENSITIES = {1: "weak", 2: "medium", 3: "strong"}
 
@@ -72,11 +80,11 @@ def number(value: float) -> str:
 
 
 def rating_in_words(rating: Rating) -> str:
-    """What somebody said of a clip: `angry, strong; or disgust`."""
+    """What somebody said of a clip: `angry, strong; or disgust`. Where each segment lies stands in its track."""
     if rating.flag is not None:
         return FLAG_WORDS[rating.flag]
     if rating.segments:
-        return "; ".join(f"{each.label} {clock(each.start_s)}\u2013{clock(each.end_s)}" for each in rating.segments)
+        return f"{count(len(rating.segments), 'segment')}: {', '.join(each.label for each in rating.segments)}"
     strength = f", {INTENSITIES[rating.intensity]}" if rating.intensity is not None else ""
     second = f"; or {rating.second}" if rating.second else ""
     return f"{rating.label}{strength}{second}"
@@ -91,8 +99,21 @@ def share(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({percent(part / whole)})" if whole else "\u2013"
 
 
+def segments_in_words(clip: ReviewClip) -> str:
+    """How far those who drew segments agree; empty where fewer than two did."""
+    if math.isnan(clip.time_agreement):
+        return ""
+    meet = f"; {percent(clip.boundary_agreement)} of their boundaries meet"
+    return f"They say the same {percent(clip.time_agreement)} of the time{meet}."
+
+
 def state(clip: ReviewClip, names: Names) -> str:
     """What is to be done about a clip, or was."""
+    if clip.is_contested:
+        return "segments to decide"
+    decided_by = next((each.adjudicated_by for each in clip.segments if each.adjudicated_by is not None), None)
+    if decided_by is not None:
+        return f"segments decided by {names.user(decided_by)}"
     if clip.consensus is not None and clip.consensus.adjudicated_by is not None:
         return f"decided by {names.user(clip.consensus.adjudicated_by)}"
     if not clip.ratings:

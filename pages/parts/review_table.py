@@ -23,7 +23,7 @@ class Shown(enum.StrEnum):
     """Which clips a reviewer looks at."""
 
     UNDECIDED = "To decide"
-    """People disagree, or nobody could tell, and nobody has decided."""
+    """People disagree, also about segments, or nobody could tell, and nobody has decided."""
     DECIDED = "Decided"
     ALL = "All"
 
@@ -36,12 +36,13 @@ def chosen(clips: Iterable[ReviewClip], shown: Shown) -> list[ReviewClip]:
 
 
 def _is_decided(clip: ReviewClip) -> bool:
-    return clip.consensus is not None and clip.consensus.adjudicated_by is not None
+    is_said = clip.consensus is not None and clip.consensus.adjudicated_by is not None
+    return not clip.is_contested and (is_said or any(each.adjudicated_by is not None for each in clip.segments))
 
 
 def _is_open(clip: ReviewClip) -> bool:
-    has_trouble = clip.disagreement_nats > 0 or any(rating.flag is not None for rating in clip.ratings)
-    return has_trouble and not _is_decided(clip)
+    has_flag = any(rating.flag is not None for rating in clip.ratings)
+    return (clip.is_contested or clip.disagreement_nats > 0 or has_flag) and not _is_decided(clip)
 
 
 def draw(clips: Sequence[ReviewClip], names: Names, *, key: str) -> int | None:

@@ -25,7 +25,9 @@ SHELL = """<!doctype html><meta charset="utf-8"><style>body { --st-text-color: #
   const root = document.getElementById("host").attachShadow({ mode: "open" });
   root.innerHTML = `<style>{css}</style>{html}`;
   const { default: mount } = await import("/widget.js");
-  window.show = (data) => mount({ parentElement: root, data });
+  window.told = [];
+  const setStateValue = (name, value) => window.told.push([name, value]);
+  window.show = (data) => { mount({ parentElement: root, data, setStateValue }); };
   show({sight});
 </script>"""
 PIXELS = "() => new Set(document.querySelector('#host').shadowRoot.querySelector('canvas').toDataURL()).size"
@@ -151,3 +153,27 @@ def test_what_is_gone_is_told_and_cannot_be_played(open_widget, server):
     wait_for(page, "missing")
     page.get_by_text("There is no such recording.").wait_for()
     assert page.get_by_role("button", name="Play").is_disabled()
+
+
+def test_segments_lie_under_the_picture_and_one_that_is_pressed_is_played_and_told(open_widget, server):
+    recording = make_recording(duration_s=SECONDS)
+    pieces = [listener.Piece(start_s=0.5, end_s=1.0, label="sad"), listener.Piece(start_s=1.0, end_s=1.5, label=None)]
+    lanes = [listener.Lane(name="ann@example.org", pieces=pieces[:1]), listener.Lane(name="Consensus", pieces=pieces)]
+    server.sight = dict(listener.sight_of(recording, LIGHT, lanes=lanes))
+    page = open_widget()
+    wait_for(page, "ready")
+    canvas, piece = page.locator("canvas").bounding_box(), page.locator(".track button").first.bounding_box()
+    assert piece["x"] == pytest.approx(canvas["x"] + 50 + 0.25 * (canvas["width"] - 50), abs=2)
+    assert piece["width"] == pytest.approx(0.25 * (canvas["width"] - 50), abs=2)
+    page.get_by_role("button", name="to decide, 1.00 to 1.50 s").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    stretch = {"start": 1, "end": 1.5, "label": None, "recording_id": str(recording.id)}
+    assert page.evaluate("() => told") == [["stretch", stretch]]
+    assert page.locator(".track button[aria-pressed=true]").count() == 1
+    page.get_by_role("button", name="Play").wait_for()
+    drag(page, 0.1, 0.2)
+    page.mouse.click(*canvas_point(page, 0.9))
+    told = page.evaluate("() => told.map(([name, stretch]) => stretch && stretch.label)")
+    assert told == [None, None, None]
+    assert page.evaluate("() => told.at(-1)[1]") is None
+    assert page.evaluate("() => told[1][1].end") == pytest.approx(0.2 * SECONDS, abs=0.02)

@@ -1,11 +1,13 @@
-/* One recording, heard and seen: waveform above log-mel, a player under it, and any stretch that is drawn played alone. */
+/* One recording, heard and seen: waveform above log-mel, who drew which segments below them, and a player. Any stretch
+   that is drawn or pressed is played alone, and the page is told. */
 
 const TAP_PX = 6;
 const listeners = new WeakMap();
 
-export default function ({ parentElement, data }) {
+export default function ({ parentElement, data, setStateValue }) {
   if (!listeners.has(parentElement)) listeners.set(parentElement, new Listener(parentElement));
   const listener = listeners.get(parentElement);
+  listener.remember = setStateValue;
   listener.take(data);
   return () => { listener.leave(); listeners.delete(parentElement); };
 }
@@ -28,6 +30,54 @@ class Listener {
     if (this.data?.recording_id !== data.recording_id) this.load(data);
     else if (this.seen) this.picture.show(this.seen, this.look);
     this.data = data;
+    this.fillLanes();
+  }
+
+  /* A track for each person and one for what all of them come to, on the time axis of the picture. */
+  fillLanes() {
+    const { lanes, duration_s: whole } = this.data;
+    const told = JSON.stringify([lanes, whole]);
+    if (this.told === told) return; // or a run of the page would take the focus from what was pressed
+    this.told = told;
+    this.find(".lanes").hidden = !lanes.length;
+    this.find(".lanes").replaceChildren(...lanes.map(({ name, is_together, pieces }) => {
+      const lane = document.createElement("div"), who = document.createElement("p"), track = document.createElement("div");
+      lane.className = is_together ? "lane together" : "lane";
+      who.textContent = name;
+      track.className = "track";
+      track.append(...pieces.map((piece) => this.pieceButton(piece, whole)));
+      lane.append(who, track);
+      return lane;
+    }));
+  }
+
+  pieceButton({ start, end, label, text, colour, paper }, whole) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.title = `${text}, ${start.toFixed(2)} to ${end.toFixed(2)} s`;
+    button.setAttribute("aria-label", button.title);
+    button.setAttribute("aria-pressed", false);
+    Object.assign(button.dataset, { start, end });
+    button.classList.toggle("open", label === null);
+    Object.assign(button.style, {
+      left: `${(100 * start) / whole}%`, width: `${(100 * (end - start)) / whole}%`,
+      borderColor: label === null ? "" : colour, background: label === null ? "" : paper,
+    });
+    button.onclick = () => {
+      if (!this.isReady) return;
+      this.mark({ start, end }, label);
+      this.sound.seek(start);
+      this.sound.play();
+    };
+    return button;
+  }
+
+  tellMarked() {
+    for (const button of this.root.querySelectorAll(".track button")) {
+      const { start, end } = button.dataset;
+      button.setAttribute("aria-pressed", this.marked?.start === Number(start) && this.marked?.end === Number(end));
+    }
   }
 
   async load(data) {
@@ -96,9 +146,13 @@ class Listener {
   }
 
   /* Only this stretch is played, until another is marked or a tap forgets it. */
-  mark(stretch) {
+  mark(stretch, label = null) {
+    const isKnown = !stretch && !this.marked;
     this.marked = stretch;
     this.sound.mark(stretch);
+    this.tellMarked();
+    if (isKnown || !this.data.lanes.length || !this.remember) return;
+    this.remember("stretch", stretch && { ...stretch, label, recording_id: this.data.recording_id });
   }
 
   changeRate(by) {

@@ -401,3 +401,55 @@ def test_only_the_owner_gives_clips_and_only_to_annotators(make_studio, monkeypa
         labelling.assign(studio.project.id, [first], people, by=studio.owner)
     places = labelling.places(studio.project.id, reader=studio.owner.reader)
     assert [len(each.holders) for each in places] == [0] * N_CLIPS, "nothing was given"
+
+
+def test_segments_come_to_a_consensus_and_a_reviewer_decides_what_is_contested(make_studio):
+    studio = make_studio(n_annotators=2, overlap=2, n_clips=2)
+    first, second = (recording.id for recording in studio.recordings)
+    drawn = [((0.0, 1.0, "sad"), (1.0, 2.0, "calm")), ((0.0, 1.5, "sad"), (1.5, 2.0, "calm"))]
+    for person, stretches in zip(studio.annotators, drawn, strict=True):
+        tasks = {task.recording.id: task.assignment.id for task in studio.queue(person).tasks}
+        segments = tuple(RatedSegment(start_s=start, end_s=end, label=label) for start, end, label in stretches)
+        studio.rate(person, tasks[first], None, segments=segments)
+        studio.rate(person, tasks[second], "sad")
+    labelling = studio.workbench.labelling
+
+    def reviewed():
+        clips = labelling.clips_for_review(studio.project.id, reader=studio.owner.reader)
+        return {clip.recording.id: clip for clip in clips}
+
+    def said():
+        return [(each.start_s, each.end_s, each.label) for each in reviewed()[first].segments]
+
+    def decide(**given):
+        values = {"start_s": 1.0, "end_s": 1.5, "label": "calm", "by": studio.owner} | given
+        return labelling.adjudicate_segment(studio.project.id, first, **values)
+
+    assert next(iter(reviewed())) == first, "what is contested comes first"
+    assert said() == [(0.0, 1.0, "sad"), (1.0, 1.5, None), (1.5, 2.0, "calm")]
+    assert reviewed()[first].time_agreement == pytest.approx(0.75)
+    assert reviewed()[first].boundary_agreement == pytest.approx(2 / 3)
+    assert reviewed()[second].segments == []
+    decide()
+    assert said() == [(0.0, 1.0, "sad"), (1.0, 1.5, "calm"), (1.5, 2.0, "calm")]
+    assert not reviewed()[first].is_contested
+    assert reviewed()[first].consensus is None, "no label of the whole recording"
+    labelling.adjudicate(studio.project.id, second, "sad", by=studio.owner)
+    labelling.adjudicate_segment(
+        studio.project.id, second, start_s=0.0, end_s=1.0, label="calm", by=studio.owner, note="at first"
+    )
+    assert reviewed()[second].consensus.adjudicated_by == studio.owner.user.id, "a stretch takes nothing back"
+    entries = select_audit_entries(studio.workbench.access.store, limit=9)
+    assert [each.subject for each in entries if each.action == "labelling.adjudicate_segment"][-1] == str(first)
+    for given, word in (
+        ({"label": "sarcastic"}, "label"),
+        ({"start_s": -0.1}, "within"),
+        ({"end_s": 1.05}, "0.1 s or more"),
+        ({"end_s": 1e5}, "within"),
+    ):
+        with pytest.raises(InvalidParameterError, match=word):
+            decide(**given)
+    with pytest.raises(ForbiddenError, match="owner"):
+        decide(by=studio.annotators[0])
+    labelling.send_back(studio.project.id, first, by=studio.owner)
+    assert said() == []

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from api.application import create_api
 from core.config import Settings
+from core.domain import RatedSegment
 from core.workbench import open_workbench
 from tests.bundles import TINY
 from tests.callers import key_header
@@ -121,3 +122,21 @@ def test_an_owner_gives_clips_by_hand(make_studio, client_of):
         assert client.post(base, json={"recordings": [], "annotators": [ann]}).status_code == 422
     with client_of(studio.annotators[0]) as client:
         assert client.post(base, json={"recordings": [first], "annotators": [ben]}).status_code == 403
+
+
+def test_the_consensus_tells_labels_and_segments(make_studio, client_of):
+    studio = make_studio(n_clips=2, n_annotators=1)
+    ann = studio.annotators[0]
+    tasks = {task.recording.id: task.assignment.id for task in studio.queue(ann).tasks}
+    first, second = (recording.id for recording in studio.recordings)
+    studio.rate(ann, tasks[first], "sad")
+    studio.rate(ann, tasks[second], None, segments=(RatedSegment(start_s=0.5, end_s=1.0, label="calm"),))
+    with client_of(studio.owner) as client:
+        sent = client.get(f"/api/v1/labelling/{studio.project.id}/consensus").json()["clips"]
+    told = {each["recording_id"]: each for each in sent}
+    assert (told[str(first)]["label"], told[str(first)]["probabilities"]) == ("sad", {"sad": 1.0})
+    assert told[str(second)]["label"] is None
+    assert told[str(second)]["segments"] == [
+        {"start": 0.5, "end": 1.0, "label": "calm", "share": 1.0, "is_adjudicated": False}
+    ]
+    assert told[str(second)]["time_agreement"] is None

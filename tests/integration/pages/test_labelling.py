@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.domain import DecisionKind, Emotion, Purpose, QueueKind, Role
+from core.domain import DecisionKind, Emotion, Purpose, QueueKind, RatedSegment, Role
 from core.labelling.consensus import Method
 from core.labelling.exchange import export_ratings
 from core.labelling.formats.kinds import LabelFormat
 from tests.callers import make_user
-from tests.labelling_projects import caller_of, make_labelled, rate_all
+from tests.labelling_projects import caller_of, make_labelled, make_rating, rate_all
 
 
 def text_of(app) -> str:
@@ -49,6 +49,7 @@ def test_annotate_gives_the_widget_labels_and_no_answer(open_page, sign_in, labe
     assert [label["name"] for label in told["labels"]] == [emotion.value for emotion in Emotion]
     assert told["asks"] == {"second": True, "intensity": True, "note": True}
     assert "guess" not in json.dumps(told)
+    assert "stays hidden from you until you have rated" in text_of(app)
 
 
 def test_annotator_of_two_projects_chooses(open_page, sign_in, workbench, labelled):
@@ -161,6 +162,7 @@ def test_a_project_is_set_up_changed_and_keeps_what_was_chosen(open_page, sign_i
     app.button(key=f"{key}_save").click().run()
     assert "2 to 9 labels" in text_of(app)
     app = open_page("annotate")
+    assert "stays hidden" not in text_of(app), "the project is not blind"
     assert [each.label for each in app.expander] == ["Instructions"]
     assert [each.value for each in app.expander[0].text] == [f"{WARNED}\n\nListen twice."]
 
@@ -226,3 +228,43 @@ def test_clips_are_given_out_by_hand(open_page, sign_in, workbench, labelled):
     assert app.dataframe[0].value["Who has it"].tolist() == [f"{ben.email} (by hand)"]
     places = workbench.labelling.places(labelled.project.id, reader=labelled.owner.reader)
     assert [len(each.holders) for each in places] == [0, 0, 1, 0]
+
+
+def test_segments_stand_side_by_side_and_a_stretch_is_decided(open_page, sign_in, workbench, labelled):
+    recording = labelled.recordings[0]
+    drawn = [((0.0, 0.5, "happy"), (0.5, 9.0, "sad")), ((0.0, 0.8, "happy"), (0.8, 9.0, "sad"))]  # from files of others
+    for person, stretches in zip(labelled.annotators, drawn, strict=True):
+        queue = workbench.labelling.queue(labelled.project.id, annotator=person, n=4)
+        [task] = [task for task in queue.tasks if task.recording.id == recording.id]
+        segments = tuple(RatedSegment(start_s=start, end_s=end, label=label) for start, end, label in stretches)
+        rating = make_rating(None, flag=None, segments=segments)
+        workbench.labelling.rate(labelled.project.id, task.assignment.id, rating, annotator=person)
+    sign_in(Role.ANALYST, labelled.owner.user)
+    app = open_page("review")
+    assert not app.exception
+    assert app.dataframe[0].value["State"].tolist() == ["segments to decide"]
+    lanes = widget_of(app, "telepathy_listener")["lanes"]
+    assert [lane["name"] for lane in lanes] == [*(each.user.email for each in labelled.annotators), "Consensus"]
+    assert [(each["start"], each["end"], each["label"]) for each in lanes[-1]["pieces"]] == [
+        (0.0, 0.5, "happy"),
+        (0.5, 0.8, None),
+        (0.8, recording.duration_s, "sad"),
+    ]
+    assert "2 segments\\: happy, sad" in text_of(app)
+    assert "They say the same 97\xa0% of the time" in text_of(app)
+    key = f"review_stretch_{recording.id}_0.500_0.800"
+    assert app.number_input(key=f"{key}_from").value == 0.5, "what is contested is offered"
+    assert app.button(key="review_decide_stretch").disabled
+    app.pills(key=f"{key}_label").set_value("sad").run()
+    app.button(key="review_decide_stretch").click().run()
+    assert not app.exception
+    assert "No clip of this kind is left" in text_of(app)
+    app.segmented_control(key="review_shown").set_value("Decided").run()
+    assert "decided sad from 0.50 to 0.80 s" in text_of(app)
+    pieces = widget_of(app, "telepathy_listener")["lanes"][-1]["pieces"]
+    assert [(each["start"], each["label"]) for each in pieces] == [(0.0, "happy"), (0.5, "sad"), (0.8, "sad")]
+    key = f"review_stretch_{recording.id}_0.000_{recording.duration_s:.3f}"
+    app.number_input(key=f"{key}_to").set_value(0.5).run()
+    app.button(key="review_empty_stretch").click().run()
+    [clip] = workbench.labelling.clips_for_review(labelled.project.id, reader=labelled.owner.reader)
+    assert [each.start_s for each in clip.segments] == [0.5, 0.8]
