@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import math
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -387,8 +389,9 @@ class Labelling:
         """
         settings = self._for_annotator(project_id, annotator)
         now = datetime.now(UTC)
-        state = _State(self._store, project_id, settings, now)
         mine = annotator.user.id
+        reading = self._kept_progress.reading(project_id, mine)
+        state = _State(self._store, project_id, settings, now)
         open_places = state.open_places(mine)
         tried: set[UUID] = set()
         while len(open_places) < n:
@@ -435,7 +438,7 @@ class Labelling:
             if place.assignment.recording_id in recordings
         ]
         progress = state.progress(mine)
-        self._kept_progress.keep(project_id, mine, progress)
+        self._kept_progress.keep(reading, progress)
         return Queue(tasks=tasks, recent=recent, progress=progress)
 
     def rate(self, project_id: UUID, assignment_id: UUID, rating: Rating, *, annotator: Caller) -> Task:
@@ -494,9 +497,9 @@ class Labelling:
         about = {"project_id": rating.project_id, "recording_id": rating.recording_id}
         said = select_actions(self._store, annotator_id=rating.annotator_id, **about)
         was_rated = rating.recording_id in _counted(said, select_decisions(self._store, **about)).ratings
-        if insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=rating):
-            change = (kind == RATE) - was_rated
-            self._kept_progress.count(rating.project_id, rating.annotator_id, change)
+        with self._kept_progress.acting(rating.project_id, rating.annotator_id) as count:
+            if insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=rating):
+                count((kind == RATE) - was_rated)
 
     def progress(self, project_id: UUID, *, reader: Reader) -> dict[UUID, Progress]:
         """How far every annotator is. Raises UnknownProjectError, NotLabelledError."""
@@ -513,8 +516,9 @@ class Labelling:
         known = self._kept_progress.of(project_id, annotator.user.id)
         if known is not None:
             return known
+        reading = self._kept_progress.reading(project_id, annotator.user.id)
         progress = _State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
-        self._kept_progress.keep(project_id, annotator.user.id, progress)
+        self._kept_progress.keep(reading, progress)
         return progress
 
     # -- reviewing
@@ -701,18 +705,44 @@ def _within(project_id: UUID) -> Reader:
     return Reader(user_id=NOBODY, project_ids=frozenset({project_id}))
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading of the ledgers that has begun."""
+
+    key: tuple[UUID, UUID]
+    n_acts: int
+    n_forgotten: int
+    is_alone: bool
+    """Whether nothing that the annotator does was on its way to the ledgers."""
+
+
 class _KeptProgress:
-    """What was last read of annotators' progress, and what they did since, in this process."""
+    """What was last read of annotators' progress, and what they did since, in this process.
+
+    A reading beside something that the same annotator does may hold it or not: it is not kept.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[tuple[UUID, UUID], tuple[float, Progress]] = {}
+        self._n_acts: Counter[tuple[UUID, UUID]] = Counter()
+        self._n_acting: Counter[tuple[UUID, UUID]] = Counter()
+        self._n_forgotten: Counter[UUID] = Counter()
 
-    def keep(self, project_id: UUID, annotator: UUID, progress: Progress) -> None:
-        """As it was just read."""
+    def reading(self, project_id: UUID, annotator: UUID) -> _Reading:
+        """Before the ledgers are read."""
+        key = (project_id, annotator)
         with self._lock:
-            self._kept.pop((project_id, annotator), None)
-            self._kept[(project_id, annotator)] = (time.monotonic(), progress)
+            return _Reading(key, self._n_acts[key], self._n_forgotten[project_id], not self._n_acting[key])
+
+    def keep(self, reading: _Reading, progress: Progress) -> None:
+        """What was read."""
+        key = reading.key
+        with self._lock:
+            self._kept.pop(key, None)
+            now = (self._n_acts[key], self._n_forgotten[key[0]])
+            if reading.is_alone and now == (reading.n_acts, reading.n_forgotten):
+                self._kept[key] = (time.monotonic(), progress)
             while len(self._kept) > MAX_KEPT:
                 self._kept.pop(next(iter(self._kept)))
 
@@ -722,18 +752,31 @@ class _KeptProgress:
             read_at, progress = self._kept.get((project_id, annotator), (-math.inf, None))
         return progress if time.monotonic() - read_at < PROGRESS_KEPT_S else None
 
-    def count(self, project_id: UUID, annotator: UUID, change: int) -> None:
-        """Clips more that they have rated, or fewer."""
+    @contextlib.contextmanager
+    def acting(self, project_id: UUID, annotator: UUID) -> Iterator[Callable[[int], None]]:
+        """Around what an annotator does; gives what counts clips more that they have rated, or fewer."""
+        key = (project_id, annotator)
+
+        def count(change: int) -> None:
+            with self._lock:
+                known = self._kept.get(key)
+                if known is not None:
+                    read_at, progress = known
+                    self._kept[key] = (read_at, dataclasses.replace(progress, n_done=progress.n_done + change))
+
         with self._lock:
-            known = self._kept.get((project_id, annotator))
-            if known is not None:
-                read_at, progress = known
-                counted = dataclasses.replace(progress, n_done=progress.n_done + change)
-                self._kept[(project_id, annotator)] = (read_at, counted)
+            self._n_acts[key] += 1
+            self._n_acting[key] += 1
+        try:
+            yield count
+        finally:
+            with self._lock:
+                self._n_acting[key] -= 1
 
     def forget(self, project_id: UUID) -> None:
         """Whoever annotates the project: what is asked of them has changed."""
         with self._lock:
+            self._n_forgotten[project_id] += 1
             self._kept = {key: known for key, known in self._kept.items() if key[0] != project_id}
 
 

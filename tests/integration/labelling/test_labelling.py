@@ -321,6 +321,34 @@ def test_progress_is_counted_on_from_the_last_queue_and_not_read_at_each_rating(
         n_done()
 
 
+def test_progress_read_while_a_rating_arrives_is_not_counted_on_from(make_studio, monkeypatch):
+    studio = make_studio(n_annotators=1)
+    ann = studio.annotators[0]
+    first, second, *_ = studio.queue(ann).tasks
+    read = labelling_module._State.progress
+
+    def rated_meanwhile(state, annotator):
+        progress = read(state, annotator)
+        studio.rate(ann, first.assignment.id)
+        return progress
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling_module._State, "progress", rated_meanwhile)
+        studio.queue(ann)
+    assert studio.workbench.labelling.progress_of(studio.project.id, annotator=ann).n_done == 1
+    insert = labelling_module.insert_action
+
+    def read_meanwhile(*given, **named):
+        is_new = insert(*given, **named)
+        studio.queue(ann)
+        return is_new
+
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling_module, "insert_action", read_meanwhile)
+        studio.rate(ann, second.assignment.id)
+    assert studio.workbench.labelling.progress_of(studio.project.id, annotator=ann).n_done == 2
+
+
 def later(monkeypatch, **ahead):
     """Have labelling think that so much time has passed."""
 
