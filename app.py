@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -64,6 +65,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     await asyncio.to_thread(tell_set_up_link, workbench.access, settings)
     see_who_connects()
     drain_when_told_to_stop(settings.shutdown_deadline_s)
+    spare_what_is_loaded()
     try:
         yield
     finally:
@@ -98,6 +100,16 @@ def tell_set_up_link(access: Access, settings: Settings) -> None:
         f"It works once, within {settings.link_hours:g} hours:\n\n  {link}\n\n"
     )
     sys.stdout.flush()
+
+
+def spare_what_is_loaded() -> None:
+    """Have the garbage collector look no more through what lives until the end.
+
+    Streamlit collects after every run of a page, and looked through 276,000 objects each time: 0.15 s in which no other
+    page and no route got an answer.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def refuse_to_start(error: TelepathyError) -> NoReturn:

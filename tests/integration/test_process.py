@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -308,6 +311,35 @@ def test_interrupt_stops_it_as_cleanly(tmp_path):
         app.stop(signal.SIGINT)
         assert "Traceback" not in app.log.read_text()
     assert not list(tmp_path.glob("*.wal"))
+
+
+SERVING = """
+import asyncio, gc
+import app
+
+async def serve():
+    async with app.lifespan(app.app):
+        gc.collect()
+        print(gc.get_freeze_count(), len(gc.get_objects()))
+
+asyncio.run(serve())
+"""
+
+
+def test_once_it_serves_the_garbage_collector_spares_what_is_loaded(tmp_path):
+    environ = os.environ | {f"TELEPATHY_{name.upper()}": str(value) for name, value in TINY.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", SERVING],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+        env=environ | {"TELEPATHY_DATA_DIR": str(tmp_path)},
+        timeout=120,
+    )
+    n_spared, n_looked_through = map(int, done.stdout.split()[-2:])
+    assert n_spared > 200_000
+    assert n_looked_through < 10_000
 
 
 def ended(tmp_path: Path, *, port: int | None = None, **settings: object) -> tuple[int, str]:

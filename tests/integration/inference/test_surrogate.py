@@ -248,6 +248,14 @@ def test_serving_a_surrogate_loads_neither_scikit_learn_nor_tensorflow_and_shap_
     assert not set(done.stdout.split()) & {"shap", "sklearn", "tensorflow", "pandas", "numba"}
 
 
+def test_shap_once_loaded_is_spared_by_the_garbage_collector():
+    code = "from core.inference.surrogate import _shap; import gc; _shap(); print(gc.get_freeze_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=120
+    )
+    assert int(done.stdout) > 100_000
+
+
 def _surrogate_of(tree, emotion):
     from core.inference.surrogate import Fidelity, GlobalAttribution, Surrogate
 
