@@ -311,9 +311,8 @@ def run_trial(trial: Trial, material: Material, folder: Path) -> Result:
             (folder / name).unlink(missing_ok=True)
         described = asdict(trial) | {"fingerprint": trial.fingerprint, "split_seed": material.split.seed}
         write_atomically(settings, json.dumps(described, indent=1) + "\n")
-    network = _train(trial, material, folder)
-    if not (folder / "result.json").exists():
-        _score(trial, network, material, folder)
+    if not (folder / "result.json").exists():  # one that has ended is not built again to be read
+        _score(trial, _train(trial, material, folder), material, folder)
     return _read_result(trial, folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
@@ -49,9 +49,16 @@ class Server:
 
     clips: list[dict[str, object]] = field(default_factory=lambda: [clip_of(number) for number in range(9)])
     sent: list[tuple[str, str, dict]] = field(default_factory=list)
+    n_given: int = 4
+    """Clips in a queue at the most, however many are asked for."""
     refusals: list[tuple[int, str]] = field(default_factory=list)
     """Status and detail of the next answers to what is sent."""
     is_reachable: bool = True
+    holds: bool = False
+    """Whether what is sent is left without an answer for now."""
+    held: list[tuple[Route, str, str, dict]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """How many clips each question for a queue wanted."""
 
     def __post_init__(self) -> None:
         self.sound = voice_wav(seconds=SECONDS)
@@ -72,7 +79,9 @@ class Server:
         elif not self.is_reachable:
             route.abort()
         elif path.endswith("/queue"):
-            left = [clip for clip in self.clips if clip["id"] not in self.closed][:4]
+            n = int(parse_qs(urlsplit(route.request.url).query)["n"][0])
+            self.asked.append(n)
+            left = [clip for clip in self.clips if clip["id"] not in self.closed][: min(n, self.n_given)]
             route.fulfill(json={"clips": left, "recent": [], "progress": self.progress})
         elif path.endswith("/audio"):
             route.fulfill(body=self.sound, content_type="audio/wav")
@@ -80,7 +89,11 @@ class Server:
             route.fulfill(json=self.picture)
         else:
             body = json.loads(route.request.post_data or "{}")
-            self.take(route, body["assignment_id"], path.rsplit("/", 1)[-1], body)
+            sent = (route, body["assignment_id"], path.rsplit("/", 1)[-1], body)
+            if self.holds:
+                self.held.append(sent)
+            else:
+                self.take(*sent)
 
     def take(self, route: Route, clip: str, kind: str, body: dict) -> None:
         if self.refusals:
@@ -172,6 +185,31 @@ def test_a_key_saves_the_label_with_what_was_noted_and_opens_the_next_clip(open_
     assert all(each["spent_s"] >= 0 for each in ratings)
     assert page.locator(".name").inner_text() == "clip 5.wav"
     assert page.locator(".count").inner_text() == "5 of 9 done"
+
+
+def test_more_clips_are_asked_for_before_they_run_out_while_ratings_are_still_on_their_way(open_widget, server):
+    server.clips = [clip_of(number) for number in range(30)]
+    server.n_given = 50
+    server.holds = True
+    page = open_widget()
+    assert server.asked == [10]
+    press(page, *"1234567")
+    page.get_by_text("clip 7.wav", exact=True).wait_for()
+    for _ in range(1000):
+        if len(server.asked) > 1 and server.held:
+            break
+        page.wait_for_timeout(10)
+    assert server.held, "a rating is on its way"
+    assert server.closed == {}, "and none was acknowledged"
+    assert len(server.asked) > 1, "more were asked for all the same, with clips left of the ten"
+    assert server.asked[1] > 10, "with those on their way counted in: to the server they are still open"
+    press(page, *"12345678")
+    page.get_by_text("clip 15.wav", exact=True).wait_for()
+    server.holds = False
+    for sent in server.held:
+        server.take(*sent)
+    wait_for(page, "saved", "all")
+    assert [clip for clip, _ in server.said] == [f"clip-{number}" for number in range(15)]
 
 
 def test_a_note_is_typed_without_its_letters_counting_as_keys(open_widget, server):
