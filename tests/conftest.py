@@ -12,6 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import structlog
+
 IN_MEMORY = Path("/dev/shm")
 NEEDED_BYTES = 2 * 1024**3
 """Several times what two workers have at a time."""
@@ -26,6 +28,14 @@ def _has_room(folder: Path) -> bool:
 if "TMPDIR" not in os.environ and _has_room(IN_MEMORY):
     os.environ["TMPDIR"] = str(IN_MEMORY)
     tempfile.tempdir = None
+
+# Tracebacks with all that was at hand, as structlog draws them while nobody says otherwise, take 0.3 s each.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_collection_finish() -> None:
