@@ -186,8 +186,9 @@ def _caller_of(connection: HTTPConnection, given: str, *, is_key: bool) -> Calle
     workbench.key_guard.check(address)
     try:
         return workbench.access.caller_of_key(given) if is_key else workbench.access.caller_of_token(given)
-    except InvalidCredentialsError:
-        workbench.key_guard.count_failure(address)
+    except InvalidCredentialsError as error:
+        if error.is_guess:  # a program that goes on with a key that ended would lock out all who share its address
+            workbench.key_guard.count_failure(address)
         raise
 
 

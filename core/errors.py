@@ -670,12 +670,18 @@ class NotSignedInError(AccessError):
 
 
 class InvalidCredentialsError(AccessError):
-    """Key, token or password are not right, or no longer."""
+    """Key, token or password are not right, or no longer.
+
+    `is_guess` says whether it may be a guess: what was right once, and has ended since, is none.
+    """
 
     code = "invalid_credentials"
 
-    def __init__(self, sentence: str = "The e-mail address or the password is not right.") -> None:
+    def __init__(
+        self, sentence: str = "The e-mail address or the password is not right.", *, is_guess: bool = True
+    ) -> None:
         super().__init__(sentence)
+        self.is_guess = is_guess
 
 
 class ForbiddenError(AccessError):

@@ -64,13 +64,11 @@ class Keys(Sessions):
         if key_text.is_well_formed(key):
             presented = key_text.key_hash(key)
             kept = select_kept_key(self.store, key_hash=presented)
-        if (
-            kept is None
-            or not hmac.compare_digest(kept.key_hash, presented)
-            or not is_valid_key(kept.key, now)
-            or not kept.user.is_active
-        ):
-            raise InvalidCredentialsError("The API key is not valid: it is not whole, was revoked, or has expired.")
+        if kept is not None and not hmac.compare_digest(kept.key_hash, presented):
+            kept = None
+        if kept is None or not is_valid_key(kept.key, now) or not kept.user.is_active:
+            sentence = "The API key is not valid: it is not whole, was revoked, or has expired."
+            raise InvalidCredentialsError(sentence, is_guess=kept is None)
         self._note_use(kept.key, now)
         return self._caller_with_key(kept.user, kept.key)
 

@@ -260,7 +260,7 @@ class Sessions(Ground):
     def _caller_of_session_id(self, user_id: UUID, session_id: UUID | None) -> Caller:
         kept = None if session_id is None else select_kept_session(self.store, session_id=session_id)
         if kept is None or kept.user.id != user_id:
-            raise InvalidCredentialsError("The session has ended. Sign in again.")
+            raise InvalidCredentialsError("The session has ended. Sign in again.", is_guess=False)
         return self._caller_of_kept(kept)
 
     def _caller_of_refresh_token(self, refresh_token: str) -> Caller:
@@ -275,7 +275,7 @@ class Sessions(Ground):
 
     def _caller_of_kept(self, kept: KeptSession) -> Caller:
         if not _is_alive(kept, datetime.now(UTC)):
-            raise InvalidCredentialsError("The session has ended. Sign in again.")
+            raise InvalidCredentialsError("The session has ended. Sign in again.", is_guess=False)
         return self._caller(
             kept.user, scopes=ROLE_SCOPES[kept.user.role], plan=kept.user.plan, session_id=kept.session.id
         )

@@ -68,7 +68,7 @@ def read_token(keys: SigningKeys, token: str, *, allows_expired: bool = False) -
         )
         return Claims(user_id=UUID(claims["sub"]), session_id=UUID(claims["sid"]))
     except jwt.ExpiredSignatureError as error:
-        raise InvalidCredentialsError("The token has expired. Refresh it, or sign in again.") from error
+        raise InvalidCredentialsError("The token has expired. Refresh it, or sign in again.", is_guess=False) from error
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
         raise InvalidCredentialsError("The token is not valid. Sign in again.") from error
 

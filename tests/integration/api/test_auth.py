@@ -307,6 +307,27 @@ def test_guessing_keys_is_limited_by_address(api, workbench, settings, user):
     assert other.get(ME, headers=key).status_code == 200
 
 
+def test_what_was_right_and_has_ended_is_no_guess_and_locks_nobody_out(api, workbench, settings, user, signed_in):
+    workbench.key_guard = KeyGuard(Windows(), replace(settings, sign_in_attempts_per_address=1))
+    made, revoked = workbench.access.create_key(user.id, "old", frozenset({Scope.READ}), by=None)
+    workbench.access.revoke_key(made.id, by=None)
+    expired = sign_token(
+        workbench.access._signing_keys,
+        user_id=user.id,
+        session_id=signed_in.session_id,
+        lifetime=timedelta(minutes=-5),
+    )
+    workbench.access.sign_out(signed_in.session_id)
+    client = TestClient(api, client=("203.0.113.7", 50_000))
+    for given in ({"X-API-Key": revoked}, bearer(expired), bearer(signed_in.access_token)) * 2:
+        refused(client.get(ME, headers=given), 401, "invalid_credentials")
+    right = key_header(workbench, user=user, scopes=[Scope.READ])
+    assert client.get(ME, headers=right).status_code == 200
+    forged = expired[:-4] + ("AAAA" if expired[-4:] != "AAAA" else "BBBB")
+    refused(client.get(ME, headers=bearer(forged)), 401, "invalid_credentials")
+    refused(client.get(ME, headers=right), 429, "rate_limited")
+
+
 def test_limits_of_the_plan_hold_at_every_route_that_asks(api, workbench, settings, user):
     tight = replace(ROOMY_PLANS["enterprise"], limits="2 per minute")
     workbench.settings = replace(settings, plans=ROOMY_PLANS | {"enterprise": tight})
