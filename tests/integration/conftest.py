@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 
 from core.access import passwords
@@ -10,6 +11,16 @@ from core.store.engine import open_store
 from tests.postgresql import PostgreSQLMissingError, running_server
 from tests.prepared_stores import prepare_postgresql, prepared
 from tests.redis_server import RedisMissingError, running_redis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks():
+    """structlog's own show every variable in a frame, which takes seconds where one of them is the whole process."""
+    others = structlog.get_config()["processors"][:-1]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, renderer])
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
