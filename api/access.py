@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from api import limits
 from api.limits import limited
+from core.access import cookies
 from core.access.access import Access, SignedIn
-from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE, cookie_name
 from core.access.roles import WEBSOCKET, require_route, rule_of
 from core.config import Settings
 from core.domain import Caller, Reader, Scope
@@ -172,7 +173,7 @@ async def find_caller(connection: HTTPConnection) -> Caller | None:
     if given:
         is_key = bool(keys) or given[0].startswith(KEY_PREFIX)
         return await run_in_threadpool(_caller_of, connection, given[0], is_key=is_key)
-    session, refresh = session_cookies(connection)
+    session, refresh = session_cookies(connection, workbench_of(connection).settings)
     if session is None and refresh is None:
         return None
     if connection.scope.get("method", WEBSOCKET) not in READING_METHODS:
@@ -199,10 +200,20 @@ def _bearer(authorization: str) -> str:
     return token.strip()
 
 
-def session_cookies(connection: HTTPConnection) -> tuple[str | None, str | None]:
+def session_cookies(connection: HTTPConnection, settings: Settings) -> tuple[str | None, str | None]:
     """The signed token and the refresh token that a browser holds."""
-    cookies = connection.cookies
-    return cookies.get(SESSION_COOKIE) or None, cookies.get(REFRESH_COOKIE) or None
+    given, secure = connection.cookies, is_https(connection, settings)
+    session, refresh = (given.get(cookie_name(name, is_https=secure)) for name in (SESSION_COOKIE, REFRESH_COOKIE))
+    return session or None, refresh or None
+
+
+def is_https(connection: HTTPConnection, settings: Settings) -> bool:
+    """Whether the browser at the other end speaks https, to us or to a proxy that the settings tell of."""
+    return cookies.is_https(
+        settings,
+        scheme=connection.scope.get("scheme", ""),
+        forwarded_proto=connection.headers.get("x-forwarded-proto", ""),
+    )
 
 
 def require_same_origin(connection: HTTPConnection) -> None:
@@ -237,24 +248,29 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def set_session_cookies(response: Response, signed_in: SignedIn, settings: Settings) -> None:
+def set_session_cookies(
+    response: Response, signed_in: SignedIn, connection: HTTPConnection, settings: Settings
+) -> None:
     """Have the browser keep a session: out of reach of scripts, not sent along by other sites' requests."""
+    secure = is_https(connection, settings)
     for name, value in ((SESSION_COOKIE, signed_in.access_token), (REFRESH_COOKIE, signed_in.refresh_token)):
         response.set_cookie(
-            name,
+            cookie_name(name, is_https=secure),
             value,
             expires=signed_in.session_expires_at,
             path="/",
-            secure=settings.public_url.startswith("https:"),
+            secure=secure,
             httponly=True,
             samesite="lax",
         )
 
 
 def delete_session_cookies(response: Response) -> None:
-    """Have the browser forget its session."""
+    """Have the browser forget its session, whether it was set over https or not."""
     for name in (SESSION_COOKIE, REFRESH_COOKIE):
-        response.delete_cookie(name, path="/", httponly=True, samesite="lax")
+        for secure in (False, True):
+            full = cookie_name(name, is_https=secure)
+            response.delete_cookie(full, path="/", secure=secure, httponly=True, samesite="lax")
 
 
 def address_of(connection: HTTPConnection) -> str:

@@ -66,10 +66,10 @@ class Gate:
         connection = HTTPConnection(scope)
         if scope["type"] == "http":
             send = _with_page_headers(send)
-        single_sign_on = False
+        settings = None
         try:
             workbench = self._get_workbench()
-            single_sign_on = workbench.settings.single_sign_on
+            settings = workbench.settings
             if is_open(scope["path"], workbench.settings):
                 await self._app(scope, receive, send)
                 return
@@ -78,10 +78,10 @@ class Gate:
                 raise CrossSiteError
             renewed = await self._session(connection, workbench)
         except TelepathyError as error:
-            await _refuse(connection, error, single_sign_on=single_sign_on)(scope, receive, send)
+            await _refuse(connection, error, settings)(scope, receive, send)
             return
         if renewed is not None:
-            send = _with_cookies(send, renewed, workbench.settings)
+            send = _with_cookies(send, renewed, connection, workbench.settings)
         await self._app(scope, receive, send)
 
     async def _session(self, connection: HTTPConnection, workbench: Workbench) -> SignedIn | None:
@@ -93,7 +93,7 @@ class Gate:
             Nobody is.
         """
         access = workbench.access
-        session, refresh = session_cookies(connection)
+        session, refresh = session_cookies(connection, workbench.settings)
         caller = await run_in_threadpool(access.caller_of_request, session, refresh)
         if caller is None:
             raise NotSignedInError
@@ -119,19 +119,20 @@ def _is_page(connection: HTTPConnection) -> bool:
     return scope["type"] == "http" and scope["method"] == "GET" and not scope["path"].startswith(STREAMLIT_FOLDERS)
 
 
-def _refuse(connection: HTTPConnection, error: TelepathyError, *, single_sign_on: bool) -> ASGIApp:
+def _refuse(connection: HTTPConnection, error: TelepathyError, settings: Settings | None) -> ASGIApp:
     scope = connection.scope
     if scope["type"] == "websocket":
         return _close
-    if not isinstance(error, NotSignedInError | InvalidCredentialsError) or not _is_page(connection):
+    is_stranger = isinstance(error, NotSignedInError | InvalidCredentialsError)
+    if settings is None or not is_stranger or not _is_page(connection):
         return error_response(Request(scope), error)
-    if single_sign_on and STREAMLIT_USER_COOKIE in connection.cookies:
+    if settings.single_sign_on and STREAMLIT_USER_COOKIE in connection.cookies:
         return RedirectResponse("/sign-in/vouched", 303)  # who comes back from the provider
     query = scope["query_string"].decode("latin-1")
     target = scope["path"] + (f"?{query}" if query else "")
     response: Response = RedirectResponse("/sign-in" if target == "/" else f"/sign-in?next={quote(target)}", 303)
     response.headers["Cache-Control"] = "no-store"
-    if any(session_cookies(connection)):
+    if any(session_cookies(connection, settings)):
         delete_session_cookies(response)
     return response
 
@@ -151,9 +152,9 @@ def _with_page_headers(send: Send) -> Send:
     return send_with_headers
 
 
-def _with_cookies(send: Send, signed_in: SignedIn, settings: Settings) -> Send:
+def _with_cookies(send: Send, signed_in: SignedIn, connection: HTTPConnection, settings: Settings) -> Send:
     cookies = Response()
-    set_session_cookies(cookies, signed_in, settings)
+    set_session_cookies(cookies, signed_in, connection, settings)
 
     async def send_with_cookies(message: Message) -> None:
         if message["type"] == "http.response.start":

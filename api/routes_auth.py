@@ -78,12 +78,12 @@ async def refresh(request: Request, workbench: OpenWorkbench) -> TokenShape | Re
         asked = await received_json(request, RefreshRequest, stall_s=settings.upload_stall_s)
         renewed = await run_in_threadpool(access.refresh, asked.refresh_token)
         return TokenShape.of(renewed, access_token_minutes=settings.access_token_minutes)
-    _, refresh_token = session_cookies(request)
+    _, refresh_token = session_cookies(request, settings)
     if refresh_token is None:
         raise NotSignedInError
     require_same_origin(request)
     response = Response(status_code=204)
-    set_session_cookies(response, await run_in_threadpool(access.refresh, refresh_token), settings)
+    set_session_cookies(response, await run_in_threadpool(access.refresh, refresh_token), request, settings)
     return response
 
 

@@ -29,6 +29,7 @@ from api.access import (
     address_of,
     delete_session_cookies,
     find_caller,
+    is_https,
     require_same_origin,
     session_cookies,
     set_session_cookies,
@@ -99,9 +100,9 @@ async def _form(request: Request, workbench: Workbench) -> dict[str, str]:
         raise HTTPException(400, "The form cannot be read.") from error
 
 
-def _signed_in(signed_in: SignedIn, workbench: Workbench, target: str) -> Response:
+def _signed_in(signed_in: SignedIn, request: Request, workbench: Workbench, target: str) -> Response:
     response = RedirectResponse(target, 303)
-    set_session_cookies(response, signed_in, workbench.settings)
+    set_session_cookies(response, signed_in, request, workbench.settings)
     return response
 
 
@@ -162,7 +163,7 @@ async def sign_in(request: Request, workbench: OpenWorkbench) -> Response:
         signed_in = await signed_in_by_password(request, email=email, password=form.get("password", ""))
     except (InvalidCredentialsError, RateLimitedError) as error:
         return await run_in_threadpool(_sign_in_page, workbench, target, email, error)
-    return _signed_in(signed_in, workbench, target)
+    return _signed_in(signed_in, request, workbench, target)
 
 
 @router.get("/sign-in/provider")
@@ -178,7 +179,7 @@ async def ask_provider(request: Request, workbench: OpenWorkbench) -> Response:
         quote(target),
         max_age=600,
         path="/sign-in",
-        secure=workbench.settings.public_url.startswith("https:"),
+        secure=is_https(request, workbench.settings),
         httponly=True,
         samesite="lax",
     )
@@ -197,7 +198,7 @@ async def exchange(request: Request, workbench: OpenWorkbench) -> Response:
         return workbench.access.start_session(user, address=address_of(request), user_agent=user_agent_of(request))
 
     try:
-        response = _signed_in(await run_in_threadpool(begin), workbench, target)
+        response = _signed_in(await run_in_threadpool(begin), request, workbench, target)
     except (AccessError, RequestError) as error:
         response = await run_in_threadpool(_sign_in_page, workbench, target, "", error)
     for name in request.cookies:
@@ -254,7 +255,7 @@ async def register(request: Request, workbench: OpenWorkbench) -> Response:
         signed_in = await with_hashing(request, make)
     except TelepathyError as error:
         return _register_page(workbench, name=name, email=email, refusal=error)
-    return _signed_in(signed_in, workbench, "/")
+    return _signed_in(signed_in, request, workbench, "/")
 
 
 def _offer_by_mail(workbench: Workbench, typed: str) -> Response:
@@ -364,7 +365,7 @@ async def _use_set_up(request: Request, workbench: Workbench, token: str) -> Res
             raise InvalidLinkError
         return workbench.access.use_link(token, address=address_of(request), user_agent=user_agent_of(request))
 
-    return _signed_in(await with_hashing(request, use), workbench, FIRST_PAGE)
+    return _signed_in(await with_hashing(request, use), request, workbench, FIRST_PAGE)
 
 
 _LINK_TITLES: Mapping[LinkKind, str] = {
@@ -415,7 +416,7 @@ async def use_link(request: Request, workbench: OpenWorkbench) -> Response:
         signed_in = await with_hashing(request, use)
     except (AccessError, RequestError) as error:
         return await run_in_threadpool(_link_page, workbench, token, name, error)
-    return _signed_in(signed_in, workbench, "/")
+    return _signed_in(signed_in, request, workbench, "/")
 
 
 @router.get("/sign-out")
@@ -426,7 +427,7 @@ def show_sign_out() -> Response:
 @router.post("/sign-out")
 async def sign_out(request: Request, workbench: OpenWorkbench) -> Response:
     require_same_origin(request)
-    caller = await run_in_threadpool(workbench.access.caller_of_page, *session_cookies(request))
+    caller = await run_in_threadpool(workbench.access.caller_of_page, *session_cookies(request, workbench.settings))
     if caller is not None and caller.session_id is not None:
         await run_in_threadpool(workbench.access.sign_out, caller.session_id)
     response = RedirectResponse("/sign-in", 303)

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.access.addresses import caller_address
-from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
+from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE, cookie_name, is_https
 from core.config import REPOSITORY
 from core.domain import Caller, Emotion, Label, ModelCard, Prediction, Reader, Recording, Source
 from core.errors import (
@@ -116,7 +116,12 @@ def address() -> str:
 
 def _cookie(name: str) -> str | None:
     """What the browser said when it opened this page; the session may have been renewed since."""
-    return st.context.cookies.get(name)
+    secure = is_https(
+        workbench().settings,
+        scheme="https" if st.get_option("server.sslCertFile") else "http",
+        forwarded_proto=st.context.headers.get("X-Forwarded-Proto") or "",
+    )
+    return st.context.cookies.get(cookie_name(name, is_https=secure))
 
 
 def zone() -> tzinfo:

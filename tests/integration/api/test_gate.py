@@ -105,7 +105,7 @@ def test_page_opened_after_the_end_of_a_session_forgets_its_cookies(browser, wor
     answer = browser.get("/explore", headers=cookies_of(signed_in))
     assert answer.status_code == 303
     assert all('=""' in each for each in answer.headers.get_list("set-cookie"))
-    assert len(answer.headers.get_list("set-cookie")) == 2
+    assert len(answer.headers.get_list("set-cookie")) == 4, "those of https too"
 
 
 def opens(browser, headers: dict[str, str]) -> bool:
@@ -153,3 +153,17 @@ def test_single_sign_on_opens_its_addresses_when_it_is_set(browser, workbench):
     refused_without_id(browser.get("/auth/logout"))
     answer = browser.get("/", headers={"Cookie": "_streamlit_user=x"})
     assert answer.headers["location"] == "/sign-in/vouched"
+
+
+def test_over_https_no_cookie_counts_that_another_host_of_the_domain_could_have_set(browser, workbench, signed_in):
+    workbench.settings = dataclasses.replace(workbench.settings, public_url="https://telepathy.example.org")
+    assert browser.get("/", headers=cookies_of(signed_in)).status_code == 303
+    own = {"Cookie": cookies_of(signed_in)["Cookie"].replace("telepathy_", "__Host-telepathy_")}
+    assert browser.get("/", headers=own).text == "inside"
+    keys = workbench.access._signing_keys
+    expired = sign_token(
+        keys, user_id=signed_in.user.id, session_id=signed_in.session_id, lifetime=timedelta(minutes=-5)
+    )
+    own["Cookie"] = own["Cookie"].replace(signed_in.access_token, expired)
+    renewed = browser.get("/", headers=own).headers.get_list("set-cookie")
+    assert [each.startswith("__Host-telepathy_") and "Secure" in each for each in renewed] == [True, True]

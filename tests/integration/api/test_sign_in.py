@@ -56,6 +56,43 @@ def test_cookies_are_out_of_reach_of_scripts_and_sent_over_https_alone(browser, 
     answer = sign_in(browser, headers={"origin": "https://telepathy.example.org"})
     for each in answer.headers.get_list("set-cookie"):
         assert all(wanted in each.lower() for wanted in ("httponly", "secure", "samesite=lax", "path=/", "expires="))
+        assert each.startswith("__Host-"), "so that no other host of the domain sets it"
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url", "forwarded", "is_https"),
+    [
+        ({"public_url": "https://telepathy.example.org"}, "http://testserver", {}, True),
+        ({"trusted_proxies": 1}, "http://testserver", {"x-forwarded-proto": "https"}, True),
+        ({}, "https://testserver", {}, True),
+        ({"trusted_proxies": 1}, "http://testserver", {"x-forwarded-proto": "http"}, False),
+        ({}, "http://testserver", {"x-forwarded-proto": "https"}, False),
+    ],
+)
+def test_cookies_are_for_https_alone_where_the_browser_speaks_it(
+    api, user, workbench, given, base_url, forwarded, is_https
+):
+    workbench.settings = dataclasses.replace(workbench.settings, **given)
+    browser = TestClient(api, base_url, follow_redirects=False, headers=forwarded)
+    answer = sign_in(browser, headers={"origin": given.get("public_url", base_url)})
+    assert answer.status_code == 303
+    kept = answer.headers.get_list("set-cookie")
+    assert [("; Secure" in each, each.startswith("__Host-telepathy_")) for each in kept] == [(is_https, is_https)] * 2
+    values = {each.partition("=")[0]: each.partition("=")[2].partition(";")[0] for each in kept}
+    fresh = TestClient(api, base_url, headers=forwarded)
+    for names, status in ((values, 200), ({name.removeprefix("__Host-"): values[name] for name in values}, 401)):
+        sent = "; ".join(f"{name}={value}" for name, value in names.items())
+        answer = fresh.get("/api/v1/auth/me", headers={"Cookie": sent})
+        assert answer.status_code == (status if is_https else 200)
+
+
+def test_signing_out_takes_away_the_cookies_of_https_too(browser, user):
+    sign_in(browser)
+    gone = browser.post("/sign-out", headers=HERE).headers.get_list("set-cookie")
+    assert sorted(each.partition("=")[0] for each in gone) == sorted(
+        [SESSION_COOKIE, REFRESH_COOKIE, f"__Host-{SESSION_COOKIE}", f"__Host-{REFRESH_COOKIE}"]
+    )
+    assert all("Secure" in each for each in gone if each.startswith("__Host-")), "or browsers leave them as they are"
 
 
 def test_wrong_password_and_unknown_account_look_alike(browser, user):

@@ -29,6 +29,25 @@ def test_page_is_asked_for_by_whom_trusted_proxies_name(monkeypatch, trusted_pro
     assert session.address() == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "forwarded_proto", "certificate", "expected"),
+    [
+        ({}, None, "", "plain"),
+        ({}, "https", "", "plain"),
+        ({}, None, "/etc/cert.pem", "of https"),
+        ({"trusted_proxies": 1}, "https", "", "of https"),
+        ({"public_url": "https://telepathy.example.org"}, None, "", "of https"),
+    ],
+)
+def test_page_reads_the_cookies_that_signing_in_sets(monkeypatch, given, forwarded_proto, certificate, expected):
+    cookies = {"telepathy_session": "plain", "__Host-telepathy_session": "of https"}
+    context = SimpleNamespace(cookies=cookies, headers={"X-Forwarded-Proto": forwarded_proto})
+    monkeypatch.setattr(session.st, "context", context)
+    monkeypatch.setattr(session.st, "get_option", {"server.sslCertFile": certificate}.__getitem__)
+    monkeypatch.setattr(session, "workbench", lambda: SimpleNamespace(settings=Settings(**given)))
+    assert session._cookie("telepathy_session") == expected
+
+
 def test_download_of_an_open_page_is_made_for_who_is_signed_in_when_it_begins(monkeypatch):
     who = [make_fake_caller(Role.ADMIN)]
     access = SimpleNamespace(caller_of_page=lambda *cookies: who[0] if cookies == ("token", "token") else None)
