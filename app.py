@@ -32,6 +32,7 @@ from core.errors import TelepathyError
 from core.logs import log_to_stderr
 from core.own_files import keep_new_files_private
 from core.workbench import Workbench, current_workbench, open_workbench, set_current_workbench
+from pages.parts.held_uploads import bytes_held
 from pages.parts.single_sign_on import StreamlitSignOn
 
 DRAIN_GRACE_S = 0.3
@@ -157,6 +158,6 @@ def drain_when_told_to_stop(deadline_s: float) -> None:
 app = st.App(
     "pages/navigation.py",
     routes=routes_of(api),
-    middleware=[Middleware(Gate, get_workbench=current_workbench, is_of_the_api=is_of_the_api)],
+    middleware=[Middleware(Gate, get_workbench=current_workbench, is_of_the_api=is_of_the_api, bytes_held=bytes_held)],
     lifespan=lifespan,
 )

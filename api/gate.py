@@ -6,8 +6,12 @@ what Streamlit shows before anybody signs in (its scripts, styles and fonts) is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
+from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -23,9 +27,15 @@ from api.access import (
     set_session_cookies,
 )
 from api.errors import error_response
-from core.access.access import SignedIn
+from core.access.access import Access, SignedIn
 from core.config import Settings
-from core.errors import CrossSiteError, InvalidCredentialsError, NotSignedInError, TelepathyError
+from core.errors import (
+    CrossSiteError,
+    InvalidCredentialsError,
+    NotSignedInError,
+    TelepathyError,
+    UploadTooLargeError,
+)
 from core.workbench import Workbench
 
 OPEN_FOLDERS = ("/static/",)
@@ -35,6 +45,12 @@ STREAMLIT_USER_COOKIE = "_streamlit_user"
 SINGLE_SIGN_ON_PATHS = {"/auth/login", "/oauth2callback"}
 STREAMLIT_FOLDERS = ("/_stcore/", "/media/", "/component/", "/app/", "/auth/", "/oauth2callback")
 """What is no page: who may not have it is told so rather than led to the sign-in page."""
+UPLOAD = re.compile(r"/_stcore/upload_file/(?P<page>[^/]+)/[^/]+")
+"""Where a page puts a file; the process holds it in memory while the page is open."""
+MAX_FILE_MB = 200.0
+"""What Streamlit takes as one file."""
+MAX_HELD_MB = 500.0
+"""Of files, in all open pages of one person."""
 PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",  # components of Streamlit are frames of this site
@@ -50,14 +66,22 @@ class Gate:
     ----------
     is_of_the_api
         Whether a path leads to the API, which asks for itself.
+    bytes_held
+        How many bytes of files are held for an open page, by its id.
     """
 
     def __init__(
-        self, app: ASGIApp, *, get_workbench: Callable[[], Workbench], is_of_the_api: Callable[[str], bool]
+        self,
+        app: ASGIApp,
+        *,
+        get_workbench: Callable[[], Workbench],
+        is_of_the_api: Callable[[str], bool],
+        bytes_held: Callable[[str], int] = lambda page_id: 0,
     ) -> None:
         self._app = app
         self._get_workbench = get_workbench
         self._is_of_the_api = is_of_the_api
+        self._uploads = HeldUploads(bytes_held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or self._is_of_the_api(scope["path"]):
@@ -76,27 +100,24 @@ class Gate:
             is_reading = scope.get("method") in READING_METHODS
             if not is_reading and not is_same_origin(connection.headers, workbench.settings):
                 raise CrossSiteError
-            renewed = await self._session(connection, workbench)
+            session, refresh = session_cookies(connection, workbench.settings)
+            caller = await run_in_threadpool(workbench.access.caller_of_request, session, refresh)
+            if caller is None:
+                raise NotSignedInError
+            renewed = await self._renewed(connection, workbench.access, session, refresh)
+            self._uploads.require_room(connection, caller.user.id)
         except TelepathyError as error:
             await _refuse(connection, error, settings)(scope, receive, send)
             return
         if renewed is not None:
             send = _with_cookies(send, renewed, connection, workbench.settings)
-        await self._app(scope, receive, send)
+        with self._uploads.arriving(connection, caller.user.id):
+            await self._app(scope, receive, send)
 
-    async def _session(self, connection: HTTPConnection, workbench: Workbench) -> SignedIn | None:
-        """See that somebody is signed in. A page that is opened also renews what the browser holds, when that is due.
-
-        Raises
-        ------
-        NotSignedInError
-            Nobody is.
-        """
-        access = workbench.access
-        session, refresh = session_cookies(connection, workbench.settings)
-        caller = await run_in_threadpool(access.caller_of_request, session, refresh)
-        if caller is None:
-            raise NotSignedInError
+    async def _renewed(
+        self, connection: HTTPConnection, access: Access, session: str | None, refresh: str | None
+    ) -> SignedIn | None:
+        """What the browser is to hold from now on, where a page is opened and that is due."""
         if refresh is None or not _is_page(connection):
             return None
         try:
@@ -104,6 +125,52 @@ class Gate:
         except InvalidCredentialsError:
             return await run_in_threadpool(access.refresh, refresh)
         return None
+
+
+class HeldUploads:
+    """How much of files the open pages of each person hold. Asked on the event loop alone.
+
+    Streamlit bounds each file and not how many there are: whoever is signed in could fill the memory of the process.
+    """
+
+    def __init__(self, bytes_held: Callable[[str], int]) -> None:
+        self._bytes_held = bytes_held
+        self._pages: dict[UUID, set[str]] = {}
+        self._arriving: Counter[UUID] = Counter()
+
+    def require_room(self, connection: HTTPConnection, user_id: UUID) -> None:
+        """Raise UploadTooLargeError where this is an upload that would have the pages of `user_id` hold too much."""
+        page_id = _upload_to(connection)
+        if page_id is None:
+            return
+        pages = {each for each in self._pages.get(user_id, ()) if self._bytes_held(each)} | {page_id}
+        self._pages[user_id] = pages
+        n_bytes = sum(map(self._bytes_held, pages)) + self._arriving[user_id] + _announced_bytes(connection)
+        if n_bytes > MAX_HELD_MB * 1e6:
+            raise UploadTooLargeError(n_bytes, MAX_HELD_MB, "What your open pages hold, with this file,")
+
+    @contextmanager
+    def arriving(self, connection: HTTPConnection, user_id: UUID) -> Iterator[None]:
+        """Count an upload as held while it arrives."""
+        n_bytes = 0 if _upload_to(connection) is None else _announced_bytes(connection)
+        self._arriving[user_id] += n_bytes
+        try:
+            yield
+        finally:
+            self._arriving[user_id] -= n_bytes
+            if not self._arriving[user_id]:
+                del self._arriving[user_id]
+
+
+def _upload_to(connection: HTTPConnection) -> str | None:
+    """The page that a file is put to; None where this is no upload."""
+    found = UPLOAD.fullmatch(connection.scope["path"])
+    return found["page"] if found and connection.scope.get("method") in ("PUT", "POST") else None
+
+
+def _announced_bytes(connection: HTTPConnection) -> int:
+    announced = connection.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else int(MAX_FILE_MB * 1e6)
 
 
 def is_open(path: str, settings: Settings) -> bool:

@@ -13,10 +13,9 @@ from core.config import Settings
 from core.domain import Caller, Source
 from core.workbench import Workbench
 from pages.parts import projects, refusals, session, words
+from pages.parts.held_uploads import MAX_FILE_MB
 
 ROUTE = "/batch"
-MAX_ZIP_MB = 1000
-"""What a browser may hand in as one file; Streamlit holds it in memory."""
 
 
 def draw(workbench: Workbench, caller: Caller) -> None:
@@ -31,7 +30,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
     files = st.file_uploader(
         "Recordings, or a ZIP of them",
         accept_multiple_files=True,
-        max_upload_size=MAX_ZIP_MB,
+        max_upload_size=MAX_FILE_MB,
         key=f"batch_files_{round_key}",
         help=f"Up to {settings.max_background_files:,} recordings of {words.duration(settings.max_duration_s)} and "
         f"{settings.max_upload_mb:,.0f} MB each.",

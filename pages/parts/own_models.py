@@ -16,11 +16,10 @@ from core.models.data_sets import MAX_FILES, DataSetSummary, SentFile
 from core.models.versions import ModelVersion
 from core.workbench import Workbench
 from pages.parts import model_charts, projects, refusals, session, words
+from pages.parts.held_uploads import MAX_FILE_MB
 from pages.parts.retraining import LOOK_EVERY_S, N_JOBS, STATES
 
 DEFAULTS = CustomPlan()
-MAX_ZIP_MB = 1000
-"""What a browser may hand in as one file; Streamlit holds it in memory."""
 FILES, FOLDER, PLACE = "ZIP or files", "A folder of mine", "A folder on the server"
 FEW, HINT = 30, " (too few for more than a hint)"
 PROTOCOL_WORDS = {
@@ -89,7 +88,7 @@ def _draw_upload(workbench: Workbench, caller: Caller) -> None:
         files = st.file_uploader(
             "Clips, and a CSV of their labels",
             accept_multiple_files="directory" if way == FOLDER else True,
-            max_upload_size=MAX_ZIP_MB,
+            max_upload_size=MAX_FILE_MB,
             key=f"models_own_files_{way == FOLDER}_{round_key}",
             help=f"Up to {MAX_FILES:,} clips. A CSV has the columns file and label, and perhaps speaker. "
             "Without one, each clip lies in a folder that is called like its label: LABEL/clip.wav, or "

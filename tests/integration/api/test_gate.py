@@ -6,15 +6,16 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.application import is_of_the_api
-from api.gate import Gate
+from api.gate import Gate, HeldUploads
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
 from core.access.tokens import sign_token
-from core.errors import StoreError
+from core.errors import StoreError, UploadTooLargeError
 from tests.callers import make_user
 
 
@@ -130,6 +131,48 @@ def test_uploads_come_from_pages_of_this_site_alone(browser, signed_in):
         assert browser.request(method, path, headers=cookies | {"origin": "http://testserver"}).text == "inside"
         assert browser.request(method, path, headers=cookies).status_code == 403
         assert browser.request(method, path, headers={"origin": "http://testserver"}).status_code == 401
+
+
+def test_nobody_fills_the_memory_with_files_that_pages_hold(workbench, signed_in, monkeypatch):
+    held = {"a": 0, "b": 0}
+    behind = Gate(
+        everything, get_workbench=lambda: workbench, is_of_the_api=is_of_the_api, bytes_held=lambda page: held[page]
+    )
+    browser = TestClient(behind, follow_redirects=False)
+    monkeypatch.setattr("api.gate.MAX_HELD_MB", 1.0)
+
+    def put(page, n_bytes=300_000, who=signed_in, method="PUT"):
+        headers = cookies_of(who) | {"origin": "http://testserver"}
+        return browser.request(method, f"/_stcore/upload_file/{page}/f", headers=headers, content=bytes(n_bytes))
+
+    assert put("a").text == "inside"
+    held |= {"a": 500_000, "b": 300_000}
+    answer = put("b")
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    assert "hold, with this file, has 1.1 MB" in answer.json()["detail"]
+    assert put("b", 100_000).text == "inside"
+    assert put("b", method="DELETE").text == "inside"
+    somebody = workbench.access.start_session(make_user(workbench), address="", user_agent="")
+    assert put("b", 600_000, who=somebody).text == "inside", "what others hold does not count"
+    held["a"] = 0
+    assert put("b", 700_000).text == "inside", "a page that was closed holds nothing"
+
+
+def test_files_that_arrive_at_once_are_counted_together(workbench, signed_in, monkeypatch):
+    monkeypatch.setattr("api.gate.MAX_HELD_MB", 1.0)
+    uploads = HeldUploads(lambda page: 0)
+
+    def upload(*headers):
+        path = "/_stcore/upload_file/a/b"
+        return HTTPConnection({"type": "http", "method": "PUT", "path": path, "headers": list(headers)})
+
+    large = upload((b"content-length", b"600000"))
+    uploads.require_room(large, signed_in.user.id)
+    with uploads.arriving(large, signed_in.user.id), pytest.raises(UploadTooLargeError):
+        uploads.require_room(large, signed_in.user.id)
+    uploads.require_room(large, signed_in.user.id)
+    with pytest.raises(UploadTooLargeError):
+        uploads.require_room(upload(), signed_in.user.id)
 
 
 def test_trouble_with_the_accounts_opens_nothing(browser, workbench, signed_in):
