@@ -33,6 +33,7 @@ from core.errors import (
     CrossSiteError,
     InvalidCredentialsError,
     NotSignedInError,
+    RateLimitedError,
     TelepathyError,
     UploadTooLargeError,
 )
@@ -51,6 +52,8 @@ MAX_FILE_MB = 200.0
 """What Streamlit takes as one file."""
 MAX_HELD_MB = 500.0
 """Of files, in all open pages of one person."""
+MAX_OPEN_PAGES = 100
+"""Of one person at a time."""
 PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",  # components of Streamlit are frames of this site
@@ -82,6 +85,7 @@ class Gate:
         self._get_workbench = get_workbench
         self._is_of_the_api = is_of_the_api
         self._uploads = HeldUploads(bytes_held)
+        self._open_pages: Counter[UUID] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or self._is_of_the_api(scope["path"]):
@@ -106,13 +110,32 @@ class Gate:
                 raise NotSignedInError
             renewed = await self._renewed(connection, workbench.access, session, refresh)
             self._uploads.require_room(connection, caller.user.id)
+            if scope["type"] == "websocket":
+                self._require_few_pages(caller.user.id)
+                await run_in_threadpool(workbench.page_guard.take, caller.user.id)
         except TelepathyError as error:
             await _refuse(connection, error, settings)(scope, receive, send)
             return
         if renewed is not None:
             send = _with_cookies(send, renewed, connection, workbench.settings)
-        with self._uploads.arriving(connection, caller.user.id):
+        with self._uploads.arriving(connection, caller.user.id), self._open(connection, caller.user.id):
             await self._app(scope, receive, send)
+
+    def _require_few_pages(self, user_id: UUID) -> None:
+        if self._open_pages[user_id] >= MAX_OPEN_PAGES:
+            raise RateLimitedError(f"{MAX_OPEN_PAGES} open pages of one person", 60)
+
+    @contextmanager
+    def _open(self, connection: HTTPConnection, user_id: UUID) -> Iterator[None]:
+        """Count a page as open for as long as its WebSocket is."""
+        n_pages = int(connection.scope["type"] == "websocket")
+        self._open_pages[user_id] += n_pages
+        try:
+            yield
+        finally:
+            self._open_pages[user_id] -= n_pages
+            if not self._open_pages[user_id]:
+                del self._open_pages[user_id]
 
     async def _renewed(
         self, connection: HTTPConnection, access: Access, session: str | None, refresh: str | None

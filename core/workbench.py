@@ -18,7 +18,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from core.access.access import Access
-from core.access.guards import KeyGuard, MailGuard, SignInGuard
+from core.access.guards import KeyGuard, MailGuard, PageGuard, SignInGuard
 from core.access.limits import CallLimits, call_of
 from core.access.projects import Projects
 from core.access.roles import WORKING
@@ -148,6 +148,7 @@ class Workbench:
         self.sign_in_guard = SignInGuard(windows, settings)
         self.key_guard = KeyGuard(windows, settings)
         self.mail_guard = MailGuard(windows)
+        self.page_guard = PageGuard(windows)
         self.recording_files = recording_files
         self.kept_answers = KeptAnswers(store, vault)
         """To requests that may be sent again."""

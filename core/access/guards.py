@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 
@@ -17,6 +18,8 @@ from core.errors import InvalidCredentialsError, RateLimitedError
 
 WINDOW_MINUTES = 15
 MAILS_PER_HOUR = 3
+PAGES_PER_MINUTE = 120
+"""Opened by one person: somebody who opens twenty tabs, over a network that breaks off, has as many as that."""
 
 
 class SignInGuard:
@@ -117,6 +120,20 @@ class MailGuard:
         """Whether one more may go to this address; counted if so."""
         is_counted, _ = self._windows.take([Window(self._per_account, "mail", _digest(email))])
         return is_counted
+
+
+class PageGuard:
+    """Pages that one person opens: each costs memory, and goes on doing so for minutes after it is closed."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._per_user = RateLimitItemPerMinute(PAGES_PER_MINUTE)
+
+    def take(self, user_id: UUID) -> None:
+        """Count one more. Raises RateLimitedError where there are too many."""
+        is_counted, [standing] = self._windows.take([Window(self._per_user, "pages", str(user_id))])
+        if not is_counted:
+            raise RateLimitedError(f"{PAGES_PER_MINUTE} pages opened by one person a minute", standing.retry_after_s)
 
 
 def _guesses(item: RateLimitItemPerMinute, address: str) -> Window:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.application import is_of_the_api
 from api.gate import Gate, HeldUploads
 from core.access.cookies import REFRESH_COOKIE, SESSION_COOKIE
+from core.access.guards import PageGuard
 from core.access.tokens import sign_token
+from core.access.windows import Windows
 from core.errors import StoreError, UploadTooLargeError
 from tests.callers import make_user
 
@@ -24,6 +27,8 @@ async def everything(scope, receive, send):
     if scope["type"] == "websocket":
         socket = WebSocket(scope, receive, send)
         await socket.accept()
+        if scope["path"].endswith("/stays"):
+            await socket.receive()
         await socket.close()
     else:
         await PlainTextResponse("inside")(scope, receive, send)
@@ -123,6 +128,26 @@ def test_sockets_open_for_pages_of_this_site_alone(browser, signed_in):
     assert not opens(browser, {"origin": "http://testserver"})
     assert not opens(browser, cookies | {"origin": "http://localhost:3000"})
     assert not opens(browser, cookies)
+
+
+def test_one_person_has_some_pages_open_at_a_time(browser, workbench, signed_in, monkeypatch):
+    monkeypatch.setattr("api.gate.MAX_OPEN_PAGES", 2)
+    headers = cookies_of(signed_in) | {"origin": "http://testserver"}
+    somebody = workbench.access.start_session(make_user(workbench), address="", user_agent="")
+    with ExitStack() as pages:
+        for _ in range(2):
+            pages.enter_context(browser.websocket_connect("/_stcore/stays", headers=headers))
+        assert not opens(browser, headers)
+        assert opens(browser, cookies_of(somebody) | {"origin": "http://testserver"})
+        assert browser.get("/", headers=headers).text == "inside", "only what stays open counts"
+    assert opens(browser, headers)
+
+
+def test_one_person_opens_some_pages_a_minute(browser, workbench, signed_in, monkeypatch):
+    monkeypatch.setattr("core.access.guards.PAGES_PER_MINUTE", 2)
+    workbench.page_guard = PageGuard(Windows())
+    headers = cookies_of(signed_in) | {"origin": "http://testserver"}
+    assert [opens(browser, headers) for _ in range(3)] == [True, True, False]
 
 
 def test_uploads_come_from_pages_of_this_site_alone(browser, signed_in):
