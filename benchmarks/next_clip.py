@@ -40,13 +40,17 @@ def measure(n_clips: int, n_ratings: int) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         workbench = open_workbench(Settings(data_dir=Path(folder), models_dir=TINY.parent, model="tiny"))
         try:
-            made = make_labelled(workbench, n_clips=n_clips, n_annotators=1, sounds=[voice_wav(seconds=0.5)])
+            # Each of another pitch: the same sound handed in twice is one recording.
+            sounds = [voice_wav(seconds=0.3, pitch_hz=80.0 + 0.1 * number) for number in range(n_clips)]
+            made = make_labelled(workbench, n_clips=n_clips, n_annotators=1, sounds=sounds)
             labelling, project_id, annotator = workbench.labelling, made.project.id, made.annotators[0]
             emotions = list(Emotion)
             while len(ratings_ms) < n_ratings:
                 began = time.perf_counter()
                 tasks = labelling.queue(project_id, annotator=annotator, n=N_ASKED).tasks
                 queues_ms.append(1e3 * (time.perf_counter() - began))
+                if not tasks:
+                    raise RuntimeError(f"the queue is empty after {len(ratings_ms)} ratings")
                 for task in tasks[: n_ratings - len(ratings_ms)]:
                     rating = make_rating(emotions[len(ratings_ms) % len(emotions)].value)
                     began = time.perf_counter()

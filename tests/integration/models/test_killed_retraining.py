@@ -26,7 +26,6 @@ def test_a_retraining_whose_process_was_killed_goes_on_and_ends_once(tmp_path):
     settings = Settings(data_dir=prepared(tmp_path), **MODEL)
     workbench = open_workbench(settings)
     try:
-        workbench.jobs.start(polling_interval_s=60)  # who is to do it is the process that is killed
         admin = workbench.access.caller_on_behalf(make_user(workbench, Role.ADMIN, password=None).id)
         corrections = [
             CorrectedRecording(
@@ -40,6 +39,8 @@ def test_a_retraining_whose_process_was_killed_goes_on_and_ends_once(tmp_path):
             )
             for number, emotion in zip(range(N), Emotion, strict=False)
         ]
+        # Who is to do it is the process that is killed. DBOS keeps with the queue how often to look: that looks as rarely.
+        workbench.jobs.start(polling_interval_s=3)
         job = begin(
             workbench, corrections, name=NAME, source="a test", by=admin, plan=RetrainingPlan(n_epochs=N_EPOCHS)
         )
