@@ -39,7 +39,7 @@ def test_a_retraining_whose_process_was_killed_goes_on_and_ends_once(tmp_path):
             )
             for number, emotion in zip(range(N), Emotion, strict=False)
         ]
-        # Who is to do it is the process that is killed. DBOS keeps with the queue how often to look, so it waits as long.
+        # Who is to do it is the process that is killed: it looks as rarely, since DBOS keeps how often with the queue.
         workbench.jobs.start(polling_interval_s=3)
         job = begin(
             workbench, corrections, name=NAME, source="a test", by=admin, plan=RetrainingPlan(n_epochs=N_EPOCHS)
