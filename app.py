@@ -32,6 +32,7 @@ from core.errors import TelepathyError
 from core.logs import log_to_stderr
 from core.own_files import keep_new_files_private
 from core.workbench import Workbench, current_workbench, open_workbench, set_current_workbench
+from pages.parts import session
 from pages.parts.held_uploads import bytes_held
 from pages.parts.single_sign_on import StreamlitSignOn
 
@@ -81,7 +82,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
 def mail_link(workbench: Workbench, kind: LinkKind, email: str, token: str) -> None:
     """Send a one-time link by mail, in the background."""
     settings = workbench.settings
-    link = link_address(settings, kind, token, port=st.get_option("server.port"))
+    link = link_address(settings, kind, token, port=st.get_option("server.port"), is_https=session.speaks_https())
     if kind is LinkKind.INVITATION:
         invited_by = "" if settings.registration == "open" else "An admin"
         mail = invitation_mail(to=email, link=link, invited_by=invited_by, hours=settings.link_hours)
@@ -95,7 +96,9 @@ def tell_set_up_link(access: Access, settings: Settings) -> None:
     token = None if access.is_set_up() else access.set_up_link()
     if token is None:
         return
-    link = link_address(settings, LinkKind.SET_UP, token, port=st.get_option("server.port"))
+    link = link_address(
+        settings, LinkKind.SET_UP, token, port=st.get_option("server.port"), is_https=session.speaks_https()
+    )
     sys.stdout.write(
         "\n  Open Telepathy for the first time, signed in as its admin, by this link. "
         f"It works once, within {settings.link_hours:g} hours:\n\n  {link}\n\n"

@@ -33,11 +33,13 @@ def noted_port(settings: Settings) -> int:
         return PORT
 
 
-def link_address(settings: Settings, kind: LinkKind, token: str, *, port: int = PORT) -> str:
-    """The whole address of a link: below `public_url`, or on this machine.
+def link_address(settings: Settings, kind: LinkKind, token: str, *, port: int = PORT, is_https: bool = False) -> str:
+    """The whole address of a link: below `public_url`, or on this machine, by https where the process itself speaks it.
 
     >>> link_address(Settings(), LinkKind.SET_UP, "abc")
     'http://localhost:8501/set-up?token=abc'
+    >>> link_address(Settings(), LinkKind.SET_UP, "abc", is_https=True)
+    'https://localhost:8501/set-up?token=abc'
     """
-    start = settings.public_url.rstrip("/") or f"http://localhost:{port}"
+    start = settings.public_url.rstrip("/") or f"{'https' if is_https else 'http'}://localhost:{port}"
     return f"{start}{LINK_PATHS[kind]}?token={quote(token, safe='')}"

@@ -43,7 +43,8 @@ def draw_invitation(workbench: Workbench, caller: Caller) -> None:
 
 
 def _hand_over(workbench: Workbench, kind: LinkKind, email: str, token: str) -> None:
-    address = link_address(workbench.settings, kind, token, port=st.get_option("server.port"))
+    port = st.get_option("server.port")
+    address = link_address(workbench.settings, kind, token, port=port, is_https=session.speaks_https())
     st.session_state[LINK] = (email, address)  # first: a link whose mail fails can be handed over
     if workbench.mail_link is not None:
         workbench.mail_link(kind, email, token)

@@ -118,10 +118,15 @@ def _cookie(name: str) -> str | None:
     """What the browser said when it opened this page; the session may have been renewed since."""
     secure = is_https(
         workbench().settings,
-        scheme="https" if st.get_option("server.sslCertFile") else "http",
+        scheme="https" if speaks_https() else "http",
         forwarded_proto=st.context.headers.get("X-Forwarded-Proto") or "",
     )
     return st.context.cookies.get(cookie_name(name, is_https=secure))
+
+
+def speaks_https() -> bool:
+    """Whether the process has a certificate, and no proxy need have one."""
+    return bool(st.get_option("server.sslCertFile"))
 
 
 def zone() -> tzinfo:
