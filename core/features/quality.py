@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from core.domain import Bandwidth, Quality, QualityNote
 from core.features.audio import TARGET_SAMPLE_RATE_HZ, Waveform
@@ -203,7 +204,7 @@ def _band_powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     bins = slice(_FIRST_BIN, _FIRST_BIN + _N_BANDS * _BINS_PER_BAND)
     scale = np.float32(2 / (_WINDOW * float(np.square(_HANN).sum())))
     for start in range(0, len(frames), _BLOCK_FRAMES):  # a long recording's spectra would take eight times its memory
-        spectra = np.fft.rfft(frames[start : start + _BLOCK_FRAMES] * _HANN, axis=1)[:, bins]
+        spectra = fft.rfft(frames[start : start + _BLOCK_FRAMES] * _HANN, axis=1)[:, bins]
         power = np.square(spectra.real) + np.square(spectra.imag)
         powers[start : start + _BLOCK_FRAMES] = power.reshape(len(power), _N_BANDS, -1).sum(axis=2) * scale
     return powers
