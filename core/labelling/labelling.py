@@ -19,7 +19,6 @@ from uuid import UUID
 from core.access.roles import LABELLERS
 from core.domain import (
     NOBODY,
-    PROCESS,
     Assignment,
     Caller,
     ConsensusLabel,
@@ -52,6 +51,7 @@ from core.store.labelling import (
     UNDO,
     Action,
     Clip,
+    Judged,
     Place,
     assignment_id_of,
     insert_action,
@@ -64,6 +64,7 @@ from core.store.labelling import (
     select_decisions,
     select_labelled_projects,
     select_labelling_settings,
+    select_last_judged,
 )
 from core.store.recordings import select_recordings_by_id
 
@@ -84,6 +85,9 @@ MAX_RATING_NOTE = 1000
 MAX_SEGMENTS = 500
 MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
+N_CORRECTED = 500
+"""Answers that are checked at most: twice those that the alert on falling accuracy compares."""
+MAX_LOOKED_AT = 4 * N_CORRECTED
 PROGRESS_KEPT_S = 60.0
 """How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
 MAX_KEPT = 1000
@@ -458,7 +462,7 @@ class Labelling:
         settings = self._for_annotator(project_id, annotator)
         require_rating(rating, settings)
         assignment, recording = self._assigned(project_id, assignment_id, annotator)
-        clips = select_clips(self._store, project_id=project_id, recording_id=recording.id)
+        clips = select_clips(self._store, project_id=project_id, recording_ids=[recording.id])
         guess = _guess(clips[0]) if clips else None
         kept = dataclasses.replace(
             rating,
@@ -494,9 +498,10 @@ class Labelling:
 
     def _act(self, kind: str, assignment_id: UUID, rating: Rating) -> None:
         """Keep what somebody did, and count it into their progress."""
-        about = {"project_id": rating.project_id, "recording_id": rating.recording_id}
-        said = select_actions(self._store, annotator_id=rating.annotator_id, **about)
-        was_rated = rating.recording_id in _counted(said, select_decisions(self._store, **about)).ratings
+        project_id, about = rating.project_id, [rating.recording_id]
+        said = select_actions(self._store, project_id=project_id, annotator_id=rating.annotator_id, recording_ids=about)
+        decided = select_decisions(self._store, project_id=project_id, recording_ids=about)
+        was_rated = rating.recording_id in _counted(said, decided).ratings
         with self._kept_progress.acting(rating.project_id, rating.annotator_id) as count:
             if insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=rating):
                 count((kind == RATE) - was_rated)
@@ -646,25 +651,42 @@ class Labelling:
             self._workbench.access.audit(f"labelling.{kind.value}", str(recording_id), by, label=label or "")
         return decision
 
-    def corrected_answers(self, limit: int = 500) -> list[bool]:
-        """Whether the model's newest answer about each rated recording is what people agree on, newest rating first."""
-        checked: list[tuple[datetime, bool]] = []
-        for project_id in select_labelled_projects(self._store, reader=PROCESS):
+    def corrected_answers(self) -> list[bool]:
+        """Whether the model's newest answer about each judged recording is what people agree on, last judged first.
+
+        Of the last `N_CORRECTED` at most, for which at most `MAX_LOOKED_AT` recordings are looked at, however many
+        there are: those taken back, sent back, or judged in words that the model has not say nothing about it.
+        """
+        checked: list[bool] = []
+        for start in range(0, MAX_LOOKED_AT, N_CORRECTED):
+            judged = select_last_judged(self._store, n=N_CORRECTED, start=start)
+            is_right = self._checked(judged)
+            checked += [is_right[each.recording_id] for each in judged if each.recording_id in is_right]
+            if len(checked) >= N_CORRECTED or len(judged) < N_CORRECTED:
+                break
+        return checked[:N_CORRECTED]
+
+    def _checked(self, judged: Sequence[Judged]) -> dict[UUID, bool]:
+        """Whether the model was right, for each recording that people agree on in words that it has."""
+        by_project: dict[UUID, list[UUID]] = {}
+        for each in judged:
+            by_project.setdefault(each.project_id, []).append(each.recording_id)
+        is_right = {}
+        for project_id, recording_ids in by_project.items():
             settings = select_labelling_settings(self._store, project_id=project_id)
             if settings is None:
                 continue
             counted = _counted(
-                select_actions(self._store, project_id=project_id), select_decisions(self._store, project_id=project_id)
+                select_actions(self._store, project_id=project_id, recording_ids=recording_ids),
+                select_decisions(self._store, project_id=project_id, recording_ids=recording_ids),
             )
-            clips = {clip.recording_id: clip for clip in select_clips(self._store, project_id=project_id)}
+            clips = select_clips(self._store, project_id=project_id, recording_ids=recording_ids)
+            guesses = {clip.recording_id: _guess(clip) for clip in clips}
             for agreed in agree(counted, settings.labels, method=Method.MAJORITY):
-                guess = _guess(clips.get(agreed.recording_id))
+                guess = guesses.get(agreed.recording_id)
                 if guess is not None and guess.label in settings.labels:
-                    said = counted.ratings.get(agreed.recording_id, ())
-                    decided = counted.decisions.get(agreed.recording_id, ())
-                    at = max([rating.rated_at for rating in said] + [decision.at for decision in decided])
-                    checked.append((at, guess.label == agreed.label))
-        return [is_right for _, is_right in sorted(checked, reverse=True)[:limit]]
+                    is_right[agreed.recording_id] = guess.label == agreed.label
+        return is_right
 
     # -- who may
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 
 from core.domain import (
@@ -60,6 +60,16 @@ class Action:
     assignment_id: UUID
     rating: Rating
     """Of a skip or an undo: only who, what and when."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A recording of which a model and somebody have said what it sounds like."""
+
+    project_id: UUID
+    recording_id: UUID
+    at: datetime
+    """When somebody last named a label, be it in a rating or as a reviewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +121,8 @@ def select_labelled_projects(store: Store, *, reader: Reader) -> set[UUID]:
         return set(connection.execute(question).scalars())
 
 
-def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = None) -> list[Clip]:
-    """Every recording of a project, or one of them, with its newest prediction, by id."""
+def select_clips(store: Store, *, project_id: UUID, recording_ids: Collection[UUID] | None = None) -> list[Clip]:
+    """Every recording of a project, or some of them, with its newest prediction, by id."""
     columns = predictions.c
     newest = (
         select(
@@ -123,7 +133,8 @@ def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = 
             func.row_number().over(partition_by=columns.recording_id, order_by=columns.id.desc()).label("age"),
         )
         .where(
-            columns.project_id == project_id, *([] if recording_id is None else [columns.recording_id == recording_id])
+            columns.project_id == project_id,
+            *([] if recording_ids is None else [columns.recording_id.in_(recording_ids)]),
         )
         .subquery()
     )
@@ -131,7 +142,8 @@ def select_clips(store: Store, *, project_id: UUID, recording_id: UUID | None = 
         select(recordings.c.id, *(column for column in newest.c if column.name != "recording_id"))
         .outerjoin(newest, (newest.c.recording_id == recordings.c.id) & (newest.c.age == 1))
         .where(
-            recordings.c.project_id == project_id, *([] if recording_id is None else [recordings.c.id == recording_id])
+            recordings.c.project_id == project_id,
+            *([] if recording_ids is None else [recordings.c.id.in_(recording_ids)]),
         )
         .order_by(recordings.c.id)
     )
@@ -309,18 +321,51 @@ def _has_action(store: Store, action_id: UUID) -> bool:
 
 
 def select_actions(
-    store: Store, *, project_id: UUID, annotator_id: UUID | None = None, recording_id: UUID | None = None
+    store: Store,
+    *,
+    project_id: UUID,
+    annotator_id: UUID | None = None,
+    recording_ids: Collection[UUID] | None = None,
 ) -> list[Action]:
-    """What annotators did in a project, in order; of one annotator or recording where these are given."""
+    """What annotators did in a project, in order; of one annotator or about some recordings where these are given."""
     columns = labelling_ratings.c
     question = select(*columns).where(columns.project_id == project_id)
     if annotator_id is not None:
         question = question.where(columns.annotator_id == annotator_id)
-    if recording_id is not None:
-        question = question.where(columns.recording_id == recording_id)
+    if recording_ids is not None:
+        question = question.where(columns.recording_id.in_(recording_ids))
     with store.transaction("reading ratings") as connection:
         rows = connection.execute(question.order_by(columns.number, columns.id)).all()
     return [_action(row) for row in rows]
+
+
+def select_last_judged(store: Store, *, n: int, start: int = 0) -> list[Judged]:
+    """`n` recordings of all projects that have a prediction and that people named a label of, last named first."""
+    said, decided = labelling_ratings.c, labelling_decisions.c
+    named = union_all(
+        select(said.project_id, said.recording_id, said.rated_at.label("at")).where(
+            said.kind == RATE, said.label.is_not(None)
+        ),
+        select(decided.project_id, decided.recording_id, decided.decided_at).where(
+            decided.kind == DecisionKind.ADJUDICATE.value
+        ),
+    ).subquery()
+    last = func.max(named.c.at)
+    question = (
+        select(named.c.project_id, named.c.recording_id, last.label("at"))
+        .where(
+            select(predictions.c.id)
+            .where(predictions.c.recording_id == named.c.recording_id, predictions.c.project_id == named.c.project_id)
+            .exists()
+        )
+        .group_by(named.c.project_id, named.c.recording_id)
+        .order_by(last.desc(), named.c.recording_id)
+        .limit(n)
+        .offset(start)
+    )
+    with store.transaction("reading what people judged last") as connection:
+        rows = connection.execute(question).all()
+    return [Judged(project_id=row.project_id, recording_id=row.recording_id, at=row.at) for row in rows]
 
 
 def select_ratings_by(store: Store, *, user_id: UUID) -> list[Action]:
@@ -356,12 +401,14 @@ def insert_decision(store: Store, *, decision: Decision) -> None:
     store.append("keeping a reviewer's decision", (labelling_decisions, [row]))
 
 
-def select_decisions(store: Store, *, project_id: UUID, recording_id: UUID | None = None) -> list[Decision]:
-    """What reviewers said in a project, in order."""
+def select_decisions(
+    store: Store, *, project_id: UUID, recording_ids: Collection[UUID] | None = None
+) -> list[Decision]:
+    """What reviewers said in a project, in order; about some recordings where these are given."""
     columns = labelling_decisions.c
     question = select(*columns).where(columns.project_id == project_id)
-    if recording_id is not None:
-        question = question.where(columns.recording_id == recording_id)
+    if recording_ids is not None:
+        question = question.where(columns.recording_id.in_(recording_ids))
     with store.transaction("reading reviewers' decisions") as connection:
         rows = connection.execute(question.order_by(columns.id)).all()
     return [_decision(row) for row in rows]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
 import core.labelling.labelling as labelling_module
 from core.domain import LabellingSettings, QueueKind, RatedSegment, RatingFlag, Role
@@ -21,7 +22,12 @@ from core.errors import (
 from core.identifiers import new_id
 from core.labelling.consensus import Method
 from core.labelling.labelling import Progress
+from core.store import schema
 from core.store.audit import select_audit_entries
+from core.store.labelling import insert_imported
+from core.store.predictions import insert_predictions
+from core.store.recordings import insert_recording
+from tests.factories import make_prediction, make_recording
 from tests.integration.labelling.conftest import N_CLIPS, again, make_caller, make_rating
 
 
@@ -179,6 +185,76 @@ def test_answers_are_checked_by_what_people_agree_on_newest_first(make_studio):
     for label in ("happy", "sad", "sad"):
         studio.rate_next(studio.annotators[0], label)
     assert studio.workbench.corrected_answers() == [False, False, True]
+
+
+def test_what_is_taken_back_or_said_without_a_label_checks_no_answer(make_studio):
+    studio = make_studio(n_annotators=1)
+    [ann], labelling = studio.annotators, studio.workbench.labelling
+    kept, undone, sent_back = (studio.rate_next(ann, label) for label in ("happy", "sad", "sad"))
+    studio.rate_next(ann, None, flag=RatingFlag.CANNOT_TELL)
+    labelling.undo(studio.project.id, undone.assignment.id, new_id(), annotator=ann)
+    labelling.send_back(studio.project.id, sent_back.recording.id, by=studio.owner)
+    assert studio.workbench.corrected_answers() == [True]
+    labelling.adjudicate(studio.project.id, kept.recording.id, "angry", by=studio.owner)
+    assert studio.workbench.corrected_answers() == [False]
+
+
+def test_labels_that_the_model_does_not_have_leave_answers_before_them_to_be_checked(make_studio, monkeypatch):
+    monkeypatch.setattr(labelling_module, "N_CORRECTED", 2)
+    eight = make_studio(n_annotators=1)
+    for label in ("happy", "sad", "happy"):
+        eight.rate_next(eight.annotators[0], label)
+    own = make_studio(n_annotators=1, labels=("bored", "keen"))
+    for _ in range(3):
+        own.rate_next(own.annotators[0], "keen")
+    assert eight.workbench.corrected_answers() == [True, False]
+
+
+def test_answers_are_checked_by_few_of_many_ratings(make_studio, monkeypatch):
+    studio = make_studio(n_annotators=0, n_clips=0)
+    keep_many_ratings(studio, n_recordings=20_000, n_each=5)
+    n_read = []
+
+    def counting(reads):
+        def read(*args, **given):
+            found = reads(*args, **given)
+            n_read.append(len(found))
+            return found
+
+        return read
+
+    for name in ("select_last_judged", "select_actions", "select_decisions", "select_clips"):
+        monkeypatch.setattr(labelling_module, name, counting(getattr(labelling_module, name)))
+    answers = studio.workbench.corrected_answers()
+    assert answers == [True] * 100 + [False] * (labelling_module.N_CORRECTED - 100)
+    assert sum(n_read) <= 7 * labelling_module.N_CORRECTED < 100_000 / 20
+
+
+def keep_many_ratings(studio, *, n_recordings: int, n_each: int) -> None:
+    """Each recording rated by `n_each` people, a second after the one before; the last 100 as the model said."""
+    store, project_id, people = studio.workbench.store, studio.project.id, [new_id() for _ in range(n_each)]
+    one = insert_recording(store, recording=make_recording(owner_id=studio.owner.user.id, project_id=project_id))
+    insert_predictions(store, predictions=[make_prediction(one)])
+    ids, start = [new_id() for _ in range(n_recordings)], datetime.now(UTC)
+    ratings = [
+        make_rating(
+            "happy" if number >= n_recordings - 100 else "sad",
+            project_id=project_id,
+            recording_id=recording_id,
+            annotator_id=person,
+            rated_at=start + timedelta(seconds=number),
+        )
+        for number, recording_id in enumerate(ids)
+        for person in people
+    ]
+    with store.transaction("copying a recording and its prediction") as connection:
+        for table, own in ((schema.recordings, ("id", "sha256")), (schema.predictions, ("id", "recording_id"))):
+            [kept] = connection.execute(select(table).where(table.c.project_id == project_id)).mappings()
+            rows = [dict(kept) | dict.fromkeys(own, recording_id) for recording_id in ids]
+            if "sha256" in own:
+                rows = [row | {"sha256": row["id"].hex} for row in rows]
+            store.append_within(connection, (table, rows))
+    insert_imported(store, places=[], ratings=ratings)
 
 
 def test_segments_and_flags_are_kept_as_they_were_given(make_studio):
