@@ -32,16 +32,22 @@ sqlalchemy.dialects.registry.register("duckdb.caching", __name__, CachingDialect
 
 
 def connect_file(path: Path) -> duckdb.DuckDBPyConnection:
-    """The connection that keeps the file open and locked. Extensions are never fetched from the internet."""
-    return duckdb.connect(
+    """The connection that keeps the file open and locked. Extensions are never fetched from the internet.
+
+    It leaves the write-ahead log alone, whatever its size, also when it is closed (`core.store.checkpoints`).
+    """
+    root = duckdb.connect(
         path,
         config={
             "memory_limit": MEMORY_LIMIT,
             "threads": 1,  # a second one gains nothing on rows this few, and wakes up for every INSERT
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            "checkpoint_threshold": "1TB",
         },
     )
+    root.execute("PRAGMA disable_checkpoint_on_shutdown")
+    return root
 
 
 def create_file_engine(root: duckdb.DuckDBPyConnection) -> Engine:

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 from uuid import uuid4
 
 import duckdb
+import structlog
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
@@ -25,6 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, Statement
 
 from core.domain import NOBODY
 from core.errors import InvalidSettingError, MigrationError, StoreError
+from core.store.checkpoints import CHECKPOINT_BYTES, checkpoint, is_due, put_back
 from core.store.duckdb_dialect import connect_file, create_file_engine, insert_by_column
 from core.store.schema import recordings
 
@@ -38,6 +40,8 @@ MAX_ATTEMPTS = 6
 
 T = TypeVar("T")
 
+_log = structlog.get_logger("store")
+
 _alembic_lock = threading.Lock()
 """Alembic hands its context to migration scripts through a module global: one migration at a time per process."""
 
@@ -45,9 +49,14 @@ _alembic_lock = threading.Lock()
 class Store:
     """An open store: DuckDB or SQLite file, or PostgreSQL. Safe to share between threads; close it once, at the end."""
 
-    def __init__(self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str) -> None:
+    def __init__(
+        self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str, file: BinaryIO | None = None
+    ) -> None:
         self._engine = engine
         self._root = root
+        self._file = file
+        self.checkpoint_bytes = CHECKPOINT_BYTES
+        """Size from which DuckDB's write-ahead log is moved into its file, between two transactions."""
         self._change = threading.Condition()
         self._n_under_way = 0
         self._is_closed = False
@@ -125,9 +134,23 @@ class Store:
             with self._change:
                 self._n_under_way -= 1
                 self._change.notify_all()
-                is_last = self._is_abandoned and self._n_under_way == 0
-            if is_last:
+                is_idle = self._n_under_way == 0
+                if is_idle and not self._is_closed:
+                    self._checkpoint_if_due()
+            if is_idle and self._is_abandoned:
                 self._let_go()
+
+    def _checkpoint_if_due(self) -> None:
+        """Move the write-ahead log into the file; whoever wants to begin waits meanwhile, as `_change` is held."""
+        if self._root is None or self._file is None:
+            return
+        if not is_due(Path(self.name), checkpoint_bytes=self.checkpoint_bytes):
+            return
+        try:
+            checkpoint(self._root, Path(self.name), self._file)
+        except duckdb.Error as error:
+            self._is_closed = True
+            _log.error("the store is closed: opened anew, it has all that was committed", reason=reason(error))
 
     def close(self, *, deadline_s: float = 5.0) -> None:
         """Let transactions under way end, write everything to its final place and let go of the file.
@@ -146,10 +169,11 @@ class Store:
 
     def _let_go(self) -> None:
         self._engine.dispose()
-        if self._root is not None:
-            with contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
+        if self._root is not None and self._file is not None:
+            with self._file, contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
                 # On a full disk this fails, and what is committed stays in the write-ahead log.
-                self._root.execute("CHECKPOINT")
+                if is_due(Path(self.name), at_close=True):
+                    checkpoint(self._root, Path(self.name), self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -224,14 +248,18 @@ def _open_duckdb(url: URL, *, creates: bool) -> Store:
         raise StoreError(f"opening {path}", "there is no such file; `python -m core.store migrate` makes it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        put_back(path)
         root = connect_file(path)
+        file = path.open("rb")
     except (duckdb.Error, OSError) as error:
         raise StoreError(f"opening {path}", _opening_reason(error)) from error
-    return Store(create_file_engine(root), root, str(path))
+    return Store(create_file_engine(root), root, str(path), file)
 
 
 def _opening_reason(error: Exception) -> str:
-    if "lock" not in str(error).lower():
+    if "corrupt" in str(error).lower():
+        return f"the file is damaged ({reason(error)}), and a backup has to take its place"
+    if not re.search(r"\block\b", str(error).lower()):
         return reason(error)
     holder = re.search(r"PID (\d+)", str(error))
     who = f"process {holder[1]}" if holder else "another process"

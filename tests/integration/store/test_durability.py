@@ -30,8 +30,7 @@ from tests.factories import make_prediction, make_recording
 url, checkpoints, n = sys.argv[1], sys.argv[2] == "often", int(sys.argv[3])
 store = open_store(url)
 if checkpoints:
-    with store.transaction("asking for checkpoints") as connection:
-        connection.exec_driver_sql("SET checkpoint_threshold = '20kB'")
+    store.checkpoint_bytes = 20_000
 recording = insert_recording(store, recording=make_recording("child"))
 for _ in range(n):
     print(insert_prediction(store, prediction=make_prediction(recording)).id, flush=True)
