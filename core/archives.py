@@ -81,7 +81,7 @@ def opened_archive(file: BinaryIO, *, name: str, max_files: int) -> Iterator[zip
     except _TooLongError:
         raise ArchiveError(name, f"it lists far more than {max_files:,} files, which are allowed") from None
     except DAMAGED as error:
-        raise ArchiveError(name, f"it is damaged or of an unknown kind ({type(error).__name__})") from error
+        raise ArchiveError(name, "it is damaged or of an unknown kind") from error
 
 
 def require_readable(entry: zipfile.ZipInfo, *, name: str) -> None:

@@ -12,7 +12,7 @@ from core.batches import Submitted
 from core.config import Settings
 from core.domain import Caller, Source
 from core.workbench import Workbench
-from pages.parts import projects, refusals, session, words
+from pages.parts import batch_results, projects, refusals, session, words
 from pages.parts.held_uploads import MAX_FILE_MB
 
 ROUTE = "/batch"
@@ -57,7 +57,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
                 project_id=project_id,
             )
             st.session_state["batch_round"] += 1
-            st.query_params["batch"] = str(status.batch.id)
+            batch_results.open_next(status.batch.id)
             st.rerun()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import tzinfo
 from uuid import UUID
@@ -26,6 +27,7 @@ from pages.parts.theme import surface
 
 REFRESH_S = 1.5
 PROBLEMS_HEIGHT_PX = 380
+NONE_USABLE = "None of these recordings could be used. What is wrong with each of them stands below."
 SHOWN_ROWS = 500
 """Of a table on screen; the download has them all."""
 
@@ -44,24 +46,31 @@ def empty() -> None:
 
 def choose(found: Sequence[BatchStatus], zone: tzinfo) -> UUID:
     """Which batch is open: the one in the address, or the newest."""
-    ids = [str(status.batch.id) for status in found]
+    labels = _labels(found, zone)
     asked = st.query_params.get("batch", "")
-    by_id = dict(zip(ids, found, strict=True))
-    if asked and asked not in by_id:
-        by_id = {asked: None, **by_id}
-
-    def label(batch_id: str) -> str:
-        status = by_id[batch_id]
-        if status is None:
-            return "the one in the address"
-        return f"{status.batch.name} ({words.JOB_WORDS[status.state]}, {words.when(status.batch.created_at, zone)})"
-
-    options = list(by_id)
+    if asked and asked not in labels:
+        labels = {asked: "the one in the address", **labels}
+    options = list(labels)
     chosen = st.selectbox(
-        "Batch", options, index=options.index(asked) if asked in by_id else 0, format_func=label, key="batch_chosen"
+        "Batch", options, index=options.index(asked) if asked else 0, format_func=labels.__getitem__, key="batch_chosen"
     )
     st.query_params["batch"] = chosen
     return UUID(chosen)
+
+
+def _labels(found: Sequence[BatchStatus], zone: tzinfo) -> dict[str, str]:
+    """One for each batch. The browser knows a choice by its label: no two are the same, and none changes with time."""
+    labels, taken = {}, Counter[str]()
+    for status in reversed(found):
+        label = f"{status.batch.name} ({words.when(status.batch.created_at, zone)})"
+        taken[label] += 1
+        labels[str(status.batch.id)] = label if taken[label] == 1 else f"{label} · {taken[label]}"
+    return dict(reversed(labels.items()))
+
+
+def open_next(batch_id: UUID) -> None:
+    """Have the next run of the page show this batch, whichever was chosen before."""
+    st.session_state["batch_chosen"] = st.query_params["batch"] = str(batch_id)
 
 
 def draw(workbench: Workbench, batch_id: UUID) -> None:
@@ -87,8 +96,6 @@ def _draw_live(workbench: Workbench, batch_id: UUID) -> None:
 def _draw(workbench: Workbench, status: BatchStatus) -> None:
     _draw_progress(workbench, status)
     if status.progress.n_scored:
-        of_batch = address.parameters_of(PredictionFilter(batch_id=status.batch.id))
-        frame.link("reports", "Report", icon=":material/summarize:", query_params=of_batch)
         _draw_charts(workbench, status.batch.id)
     if status.progress.n_done:
         _draw_tables(workbench, status)
@@ -100,7 +107,7 @@ def _draw_progress(workbench: Workbench, status: BatchStatus) -> None:
     if status.state is JobState.RUNNING and status.seconds_left is not None and status.rate_per_s is not None:
         doing += f": {status.rate_per_s:,.1f} recordings a second, about {words.duration(status.seconds_left)} left"
     st.progress(status.share, text=doing)
-    with st.container(horizontal=True, gap="large", key="batch_figures"):
+    with st.container(horizontal=True, gap="medium", key="batch_figures"):
         st.metric("Recordings", f"{progress.n_done:,} of {batch.n_items:,}", width="content")
         st.metric("Answered", f"{progress.n_scored:,}", width="content")
         st.metric(
@@ -111,15 +118,15 @@ def _draw_progress(workbench: Workbench, status: BatchStatus) -> None:
         )
         st.metric("Problems", f"{progress.n_problems:,}", width="content")
         st.metric("Sound", words.duration(progress.audio_s), width="content")
-    if status.state is JobState.FAILED and status.job is not None and status.job.error:
-        st.error(status.job.error, icon=":material/error:")
+    if status.state is JobState.FAILED and status.job is not None:
+        st.error(status.job.error or NONE_USABLE, icon=":material/error:")
     _draw_buttons(workbench, status)
 
 
 def _draw_buttons(workbench: Workbench, status: BatchStatus) -> None:
     reader, batch_id = session.reader(), status.batch.id
     is_mine = reader.sees_everything or status.batch.owner_id == reader.user_id
-    with st.container(horizontal=True, key="batch_buttons"):
+    with st.container(horizontal=True, vertical_alignment="center", key="batch_buttons"):
         if status.progress.n_done:
             st.download_button(
                 "Download CSV",
@@ -130,21 +137,27 @@ def _draw_buttons(workbench: Workbench, status: BatchStatus) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+        if status.progress.n_scored:
+            of_batch = address.parameters_of(PredictionFilter(batch_id=batch_id))
+            frame.link("reports", "Report", icon=":material/summarize:", query_params=of_batch)
         if not is_mine or status.job is None:
             return
-        if status.state in {JobState.QUEUED, JobState.RUNNING}:
-            if st.button("Pause", key="batch_pause", icon=":material/pause:"):
-                with refusals.told():
-                    workbench.jobs.pause(batch_id, reader=reader)
-                    st.rerun(scope="app")
-            if st.button("Cancel", key="batch_cancel", icon=":material/cancel:"):
-                with refusals.told():
-                    workbench.batches.cancel(batch_id, reader=reader)
-                    st.rerun(scope="app")
+        if status.state in {JobState.QUEUED, JobState.RUNNING} and st.button(
+            "Pause", key="batch_pause", icon=":material/pause:"
+        ):
+            with refusals.told():
+                workbench.jobs.pause(batch_id, reader=reader)
+                st.rerun(scope="app")
         if status.state is JobState.PAUSED and st.button("Go on", key="batch_resume", icon=":material/play_arrow:"):
             with refusals.told():
                 workbench.jobs.resume(batch_id, reader=reader)
                 st.rerun()
+        if status.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED} and st.button(
+            "Cancel", key="batch_cancel", icon=":material/cancel:"
+        ):
+            with refusals.told():
+                workbench.batches.cancel(batch_id, reader=reader)
+                st.rerun(scope="app")
         is_retried = status.job.state is JobState.FAILED
         if is_retried and st.button("Go on where it failed", key="batch_retry", icon=":material/replay:"):
             with refusals.told():

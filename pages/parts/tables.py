@@ -144,7 +144,11 @@ def batch_answers(shown: Sequence[BatchRow], *, key: str, height: int | str) -> 
         row_height=ROW_HEIGHT_PX,
         height=height,
         placeholder="",
-        column_config=_columns([row.emotion for row in shown if row.emotion]),
+        column_config={
+            **_columns([row.emotion for row in shown if row.emotion]),
+            "Recording": st.column_config.TextColumn(width=300),
+            "Note": st.column_config.TextColumn(width=115),
+        },
         alt="Recordings of this batch and what we hear in them",
     )
 

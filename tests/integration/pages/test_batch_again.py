@@ -1,0 +1,67 @@
+"""Batch, a second time on the same page: what was just handed in is what is looked at."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from core.domain import PROCESS, JobState
+from pages.parts.batch_results import NONE_USABLE
+from tests.sounds import voice_wav
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def running(workbench):
+    workbench.jobs.start(polling_interval_s=0.02)
+    return workbench
+
+
+def test_the_batch_just_handed_in_is_the_one_that_is_open(running, open_page):
+    app = open_page("batch")
+    for place, name in enumerate(("first.wav", "second.wav")):
+        sound = voice_wav(seconds=0.6, pitch_hz=110 + 40 * place)
+        app.file_uploader(key=f"batch_files_{place}").set_value([(name, sound, "audio/wav")]).run()
+        app.button(key="batch_start").click().run()
+        assert not app.exception
+        newest = running.batches.list_batches(reader=PROCESS)[0]
+        assert newest.batch.name == name
+        assert app.selectbox(key="batch_chosen").value == str(newest.batch.id)
+        assert app.query_params["batch"] == str(newest.batch.id)
+    wait_until(lambda: all(status.state.has_ended for status in running.batches.list_batches(reader=PROCESS)))
+
+
+def test_two_batches_of_one_name_are_told_apart_and_one_without_a_usable_recording_says_so(running, open_page):
+    app = open_page("batch")
+    for place in range(2):
+        app.file_uploader(key=f"batch_files_{place}").set_value([("letter.wav", b"Dear all", "audio/wav")]).run()
+        app.text_input(key=f"batch_name_{place}").set_value("Monday")
+        app.button(key="batch_start").click().run()
+    wait_until(lambda: all(status.state.has_ended for status in running.batches.list_batches(reader=PROCESS)))
+    app.run()
+    newest, oldest = running.batches.list_batches(reader=PROCESS)
+    labels = app.selectbox(key="batch_chosen").options
+    assert len(set(labels)) == 2
+    assert all(label.startswith("Monday (") for label in labels)
+    assert [error.value for error in app.error] == [NONE_USABLE]
+    app.selectbox(key="batch_chosen").set_value(str(oldest.batch.id)).run()
+    assert app.query_params["batch"] == str(oldest.batch.id) != str(newest.batch.id)
+
+
+def test_a_paused_batch_can_be_cancelled_where_it_is_looked_at(running, open_page):
+    app = open_page("batch")
+    may_go_on = threading.Event()
+    running.batches._require_quota = lambda batch: may_go_on.wait(30)  # stands still before its first recording
+    app.file_uploader(key="batch_files_0").set_value([("one.wav", voice_wav(seconds=0.6), "audio/wav")]).run()
+    app.button(key="batch_start").click().run()
+    [status] = running.batches.list_batches(reader=PROCESS)
+    wait_until(lambda: running.jobs.job(status.batch.id, reader=PROCESS).state is JobState.RUNNING)
+    app.run()
+    app.button(key="batch_pause").click().run()
+    assert not app.exception
+    assert "batch_resume" in [button.key for button in app.button]
+    app.button(key="batch_cancel").click().run()
+    may_go_on.set()
+    assert running.batches.status(status.batch.id, reader=PROCESS).state is JobState.CANCELLED
+    wait_until(lambda: not running.jobs._runs)
