@@ -71,6 +71,35 @@ def test_every_recording_has_a_row_and_every_format_the_same_figures(run, folder
     assert [float(row["confidence"]) for row in cells[1:]] == list(frame["confidence"][1:])
 
 
+def test_a_recording_longer_than_a_window_has_the_answer_of_one_alone_at_one_run_of_the_encoder(
+    run, tmp_path, monkeypatch
+):
+    (tmp_path / "long").mkdir()
+    sound = voice_wav(seconds=4.5)
+    (tmp_path / "long" / "a.wav").write_bytes(sound)
+    settings = Settings()
+    alone = Recogniser.open(TINY).recognise(
+        decode(sound, limits=DecodeLimits.from_settings(settings)).waveform,
+        n_passes=settings.n_passes,
+        seed=settings.seed,
+        window_s=settings.window_s,
+        hop_s=settings.hop_s,
+        abstention_confidence=settings.abstention_confidence,
+    )
+    assert len(alone.windows) > 1
+    embed, lengths = Recogniser.embed_log_mel, []
+
+    def counted(self, frames):
+        lengths.append(len(frames))
+        return embed(self, frames)
+
+    monkeypatch.setattr(Recogniser, "embed_log_mel", counted)
+    _, _, lines = run("results.jsonl", where=tmp_path / "long")
+    [row] = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert {emotion: row[f"probability_{emotion}"] for emotion in alone.probabilities} == alone.probabilities
+    assert len([length for length in lengths if length != 100]) == 1  # the second of noise that warms it up apart
+
+
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
