@@ -301,8 +301,7 @@ class Batches:
     def list_batches(self, *, reader: Reader, limit: int = 50, before: UUID | None = None) -> list[BatchStatus]:
         """Batches that `reader` may see, newest first; those before the one with the id `before`."""
         found = select_batches(self._store, reader=reader, limit=limit, before=before)
-        progress = select_batch_progress(self._store, batch_ids=[batch.id for batch in found], reader=reader)
-        return [self._status(batch, progress.get(batch.id, BatchProgress())) for batch in found]
+        return self._statuses(found, reader)
 
     def rows(
         self, batch_id: UUID, *, reader: Reader, limit: int = 100, after: int = -1, has_problem: bool | None = None
@@ -363,18 +362,23 @@ class Batches:
             raise UnknownBatchError(batch_id)
         return batch
 
-    def _status(self, batch: Batch, progress: BatchProgress | None = None) -> BatchStatus:
-        if progress is None:
-            found = select_batch_progress(self._store, batch_ids=[batch.id], reader=PROCESS)
-            progress = found.get(batch.id, BatchProgress())
-        job: Job | None = None
+    def _status(self, batch: Batch) -> BatchStatus:
+        [status] = self._statuses([batch], PROCESS)
+        return status
+
+    def _statuses(self, batches: Sequence[Batch], reader: Reader) -> list[BatchStatus]:
+        """How far each is. The jobs are read first: what is counted after one has ended is what it came to."""
+        jobs = [self._job(batch) for batch in batches]
+        progress = select_batch_progress(self._store, batch_ids=[batch.id for batch in batches], reader=reader)
+        return [
+            _status_of(batch, job, progress.get(batch.id, BatchProgress()))
+            for batch, job in zip(batches, jobs, strict=True)
+        ]
+
+    def _job(self, batch: Batch) -> Job | None:
         with contextlib.suppress(JobError):
-            job = self._workbench.jobs.job(batch.id, reader=PROCESS)
-        if progress.n_done >= batch.n_items:
-            state = JobState.SUCCEEDED if progress.n_scored else JobState.FAILED
-        else:
-            state = JobState.QUEUED if job is None or job.state is JobState.SUCCEEDED else job.state
-        return BatchStatus(batch=batch, state=state, progress=progress, job=job)
+            return self._workbench.jobs.job(batch.id, reader=PROCESS)
+        return None
 
     def _waiting(self, batch_id: UUID) -> RecordingFiles:
         return self._workbench.recording_files.waiting(str(batch_id))
@@ -415,6 +419,7 @@ class Batches:
                 n_done += under_way.popleft().result()
         finally:
             is_failing.set()
+            # The job ends once the groups under way have: what they had heard is kept, and counted from then on.
             for future in under_way:
                 if not future.cancel():
                     future.exception()
@@ -650,6 +655,14 @@ class Batches:
     def close(self) -> None:
         """End the threads, once the jobs have ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _status_of(batch: Batch, job: Job | None, progress: BatchProgress) -> BatchStatus:
+    if progress.n_done >= batch.n_items:
+        state = JobState.SUCCEEDED if progress.n_scored else JobState.FAILED
+    else:
+        state = JobState.QUEUED if job is None or job.state is JobState.SUCCEEDED else job.state
+    return BatchStatus(batch=batch, state=state, progress=progress, job=job)
 
 
 def _run(workbench: Workbench, batch_id: str) -> None:
