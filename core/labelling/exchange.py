@@ -13,9 +13,9 @@ from uuid import UUID, uuid5
 from core.domain import NOBODY, Assignment, Caller, LabellingSettings, Project, Rating, Reader, Recording
 from core.errors import InvalidParameterError, UnknownUserError
 from core.identifiers import new_id
-from core.labelling.formats.file_ratings import FileProblem, FileRating, settled
+from core.labelling.formats.file_ratings import FileProblem, FileRating, placed, settled
 from core.labelling.formats.kinds import LabelFile, LabelFormat, read_file, write_file
-from core.labelling.labelling import require_rating
+from core.labelling.labelling import require_rating, segments_within
 from core.store.engine import try_again
 from core.store.labelling import Place, assignment_id_of, insert_imported, select_assignments
 from core.store.recordings import select_recordings
@@ -105,8 +105,13 @@ def import_ratings(
         if isinstance(recording, str):
             problems.append(FileProblem(where=found.where, sentence=recording))
             continue
+        found = settled(found, recording.duration_s)
+        outside = list(_outside(found, recording.duration_s))
+        if outside:  # the rating without them would say that its annotator heard nothing there
+            problems += outside
+            continue
         try:
-            rating = _rating(settled(found, recording.duration_s), project, recording, names, settings)
+            rating = _rating(found, project, recording, names, settings)
         except InvalidParameterError as error:
             problems.append(FileProblem(where=found.where, sentence=str(error)))
             continue
@@ -126,6 +131,15 @@ def import_ratings(
     return Import(n_new=n_new, n_known=len(wanted) - n_new + n_twice, problems=problems)
 
 
+def _outside(found: FileRating, duration_s: float) -> Iterator[FileProblem]:
+    """A problem for each segment that is not within the recording, where it stands."""
+    for segment, where in placed(found):
+        try:
+            segments_within([segment], duration_s)
+        except InvalidParameterError as error:
+            yield FileProblem(where=where, sentence=f"{error} The rating with it is left out.")
+
+
 def _rating(
     found: FileRating, project: Project, recording: Recording, names: _Names, settings: LabellingSettings
 ) -> Rating:
@@ -140,7 +154,7 @@ def _rating(
         intensity=found.intensity,
         flag=found.flag,
         note=found.note.replace("\0", ""),
-        segments=found.segments,
+        segments=segments_within(found.segments, recording.duration_s),
         spent_s=found.spent_s,
         answer_shown=found.answer_shown,
         rated_at=now if found.rated_at is None else min(found.rated_at, now),

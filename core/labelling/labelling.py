@@ -28,6 +28,7 @@ from core.domain import (
     LabellingSettings,
     Project,
     QueueKind,
+    RatedSegment,
     Rating,
     Reader,
     Recording,
@@ -83,6 +84,10 @@ MAX_LABELS = 9
 MAX_LABEL = 30
 MAX_RATING_NOTE = 1000
 MAX_SEGMENTS = 500
+BEYOND_S = 0.02
+"""So far beyond a recording's end a segment may end: tools round to milliseconds or to frames."""
+MAX_WRONG_TOLD = 10
+"""Segments that are told one by one."""
 MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
 N_CORRECTED = 500
@@ -457,11 +462,13 @@ class Labelling:
         UnknownAssignmentError
             They were never given this clip, or its recording is deleted.
         InvalidParameterError
-            The rating has no label of the project's set, or anything else is out of place.
+            The rating has no label of the project's set, a segment is not within the recording, or anything else is
+            out of place.
         """
         settings = self._for_annotator(project_id, annotator)
-        require_rating(rating, settings)
         assignment, recording = self._assigned(project_id, assignment_id, annotator)
+        require_rating(rating, settings)
+        rating = dataclasses.replace(rating, segments=segments_within(rating.segments, recording.duration_s))
         clips = select_clips(self._store, project_id=project_id, recording_ids=[recording.id])
         guess = _guess(clips[0]) if clips else None
         kept = dataclasses.replace(
@@ -1069,7 +1076,23 @@ def require_rating(rating: Rating, settings: LabellingSettings) -> None:
     for segment in rating.segments:
         if segment.label not in settings.labels:
             raise InvalidParameterError("segments", repr(segment.label), known)
-        if not 0 <= segment.start_s < segment.end_s < float("inf"):
-            raise InvalidParameterError(
-                "segments", f"{segment.start_s} to {segment.end_s}", "a start before its end, both in seconds"
-            )
+
+
+def segments_within(segments: Sequence[RatedSegment], duration_s: float) -> tuple[RatedSegment, ...]:
+    """The same segments, those that reach at most `BEYOND_S` over the end of their recording cut there.
+
+    Raises InvalidParameterError, which names every segment that begins before the recording, ends beyond it, or does
+    not end after it begins.
+    """
+    cut = [dataclasses.replace(each, end_s=min(each.end_s, duration_s)) for each in segments]
+    wrong = [
+        f"from {each.start_s:g} to {each.end_s:g} s" + (f" (number {number})" if len(segments) > 1 else "")
+        for number, (each, fitting) in enumerate(zip(segments, cut, strict=True), 1)
+        if not (0 <= each.start_s < fitting.end_s and each.end_s <= duration_s + BEYOND_S)
+    ]
+    if wrong:
+        if len(wrong) > MAX_WRONG_TOLD:
+            wrong = [*wrong[:MAX_WRONG_TOLD], f"{len(wrong) - MAX_WRONG_TOLD:,} more"]
+        expected = f"a start before its end, both within the {duration_s:g} s of the recording"
+        raise InvalidParameterError("segments", "; ".join(wrong), expected)
+    return tuple(cut)

@@ -49,13 +49,14 @@ def read_label_tracks(files: Files) -> Reading:
         except UnicodeDecodeError as error:
             problems.append(FileProblem(where=path, sentence=f"This is no text in UTF-8: {error}."))
             continue
-        segments = []
+        segments, places = [], []
         for number, line in enumerate(lines, 1):
             if not line.strip() or line.startswith("\\"):  # a backslash begins the frequencies of the label before
                 continue
             try:
                 start, end, label = line.split("\t", 2)
                 segments.append(RatedSegment(start_s=_seconds(start), end_s=_seconds(end), label=label.strip()))
+                places.append(f"{path}, line {number}")
             except ValueError:
                 problems.append(
                     FileProblem(
@@ -71,6 +72,7 @@ def read_label_tracks(files: Files) -> Reading:
                     duration_s=None,
                     annotator=PurePosixPath(path).stem if folder else "",
                     segments=tuple(segments),
+                    segment_places=tuple(places),
                 )
             )
     return Reading(ratings=merged(ratings), problems=problems)

@@ -155,7 +155,7 @@ def read_audformat(files: Files) -> Reading:
                 extras.setdefault((file, annotator), {})[_EXTRA[name][0]] = text
             elif scheme == "emotion" or name == "emotion":
                 before = found.get((file, annotator)) or _empty(where, file, annotator)
-                found[(file, annotator)] = _with(before, bounds, text)
+                found[(file, annotator)] = _with(before, bounds, text, where)
     for key, values in extras.items():
         rating = found.get(key) or _empty(key[0], *key)
         try:
@@ -170,6 +170,7 @@ def read_audformat(files: Files) -> Reading:
             annotator=rating.annotator,
             label=rating.label,
             segments=rating.segments,
+            segment_places=rating.segment_places,
         )
     return Reading(ratings=list(found.values()), problems=problems)
 
@@ -179,11 +180,11 @@ def _empty(where: str, file: str, annotator: str) -> FileRating:
     return FileRating(where=where, recording_id=recording_id, recording_name=name, duration_s=None, annotator=annotator)
 
 
-def _with(rating: FileRating, bounds: tuple[float, float] | None, label: str) -> FileRating:
+def _with(rating: FileRating, bounds: tuple[float, float] | None, label: str, where: str) -> FileRating:
     if bounds is None:
         return replace(rating, label=label)
     segment = RatedSegment(start_s=bounds[0], end_s=bounds[1], label=label)
-    return replace(rating, segments=(*rating.segments, segment))
+    return replace(rating, segments=(*rating.segments, segment), segment_places=(*rating.segment_places, where))
 
 
 def _cells(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.domain import RatedSegment
-from core.labelling.formats.file_ratings import FileProblem, FileRating, Files, Reading, text_of
+from core.labelling.formats.file_ratings import FileProblem, FileRating, Files, Reading, joined, text_of
 from core.labelling.formats.values import VALUES, rating_from, values_of
 
 COLUMNS = (*VALUES, "start_s", "end_s")
@@ -98,5 +98,5 @@ def _joined(ratings: Sequence[FileRating]) -> list[FileRating]:
         about = (rating.recording_id, rating.recording_name, rating.annotator, rating.rating_id)
         key = about if rating.segments else (*about, number)
         before = found.get(key)
-        found[key] = rating if before is None else replace(before, segments=before.segments + rating.segments)
+        found[key] = rating if before is None else joined(before, rating)
     return list(found.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from uuid import UUID
@@ -36,6 +36,8 @@ class FileRating:
     flag: RatingFlag | None = None
     note: str = ""
     segments: tuple[RatedSegment, ...] = ()
+    segment_places: tuple[str, ...] = field(default=(), compare=False)
+    """Where each of the segments stands; empty where that is `where`."""
     spent_s: float = 0.0
     answer_shown: str | None = None
     rated_at: datetime | None = None
@@ -95,9 +97,9 @@ def settled(rating: FileRating, duration_s: float) -> FileRating:
     [only] = rating.segments
     for flag in RatingFlag:
         if only.label == f"({flag.value})":
-            return replace(rating, segments=(), flag=flag)
-    if only.start_s <= WHOLE_TOLERANCE_S and only.end_s >= duration_s - WHOLE_TOLERANCE_S:
-        return replace(rating, segments=(), label=only.label)
+            return replace(rating, segments=(), segment_places=(), flag=flag)
+    if only.start_s <= WHOLE_TOLERANCE_S and abs(only.end_s - duration_s) <= WHOLE_TOLERANCE_S:
+        return replace(rating, segments=(), segment_places=(), label=only.label)
     return rating
 
 
@@ -143,9 +145,28 @@ def merged(ratings: Sequence[FileRating]) -> list[FileRating]:
     for rating in ratings:
         key = (rating.recording_id, rating.recording_name, rating.annotator)
         before = found.get(key)
-        found[key] = rating if before is None else replace(before, segments=before.segments + rating.segments)
-    return [replace(each, segments=_in_order(each.segments)) for each in found.values()]
+        found[key] = rating if before is None else joined(before, rating)
+    return [_in_order(each) for each in found.values()]
 
 
-def _in_order(segments: tuple[RatedSegment, ...]) -> tuple[RatedSegment, ...]:
-    return tuple(sorted(segments, key=lambda each: (each.start_s, each.end_s, each.label)))
+def placed(rating: FileRating) -> list[tuple[RatedSegment, str]]:
+    """The segments of a rating, each with where it stands."""
+    places = rating.segment_places or (rating.where,) * len(rating.segments)
+    return list(zip(rating.segments, places, strict=True))
+
+
+def joined(before: FileRating, rating: FileRating) -> FileRating:
+    """A rating with the segments of another after its own."""
+    return _with([*placed(before), *placed(rating)], before)
+
+
+def _in_order(rating: FileRating) -> FileRating:
+    return _with(sorted(placed(rating), key=lambda each: (each[0].start_s, each[0].end_s, each[0].label)), rating)
+
+
+def _with(segments: Sequence[tuple[RatedSegment, str]], rating: FileRating) -> FileRating:
+    return replace(
+        rating,
+        segments=tuple(segment for segment, _ in segments),
+        segment_places=tuple(place for _, place in segments),
+    )

@@ -380,8 +380,10 @@ class Labeller {
   /* A stretch was drawn, or its end named: something to listen to, or a segment. */
   setStretch(start, end) {
     const { item } = this;
+    if (!item) return;
     const stretch = { start: round(Math.min(start, end)), end: round(Math.max(start, end)), label: null };
-    if (!item || !isLongEnough(stretch)) return;
+    stretch.end = Math.min(stretch.end, item.clip.recording_duration_s); // a player may run some milliseconds over
+    if (!isLongEnough(stretch)) return;
     if (!this.isCutting) { this.setMark(stretch); return; }
     item.segments = paint(item.segments, stretch);
     this.select(item.segments.indexOf(stretch));

@@ -89,8 +89,8 @@ def counted(workbench, project, by):
     return {(each.recording_id, each.annotator_id): each for some in found.values() for each in some}
 
 
-def importing(workbench, project, by, text, format=LabelFormat.CSV):
-    return import_ratings(workbench, project.id, text.encode(), name="ratings", format=format, by=by)
+def importing(workbench, project, by, text, format=LabelFormat.CSV, name="ratings"):
+    return import_ratings(workbench, project.id, text.encode(), name=name, format=format, by=by)
 
 
 def test_project_goes_out_and_comes_back_in_every_format(workbench, people, project, recordings):
@@ -162,8 +162,30 @@ def test_lines_that_do_not_fit_are_told_and_the_others_kept(workbench, people, p
         ("5", "2 recordings are called 'same'"),
         ("6", "The parameter 'label' is 'gloomy'; it mu"),
         ("7", "The parameter 'intensity' is 4; it must "),
-        ("8", "The parameter 'segments' is 3.0 to 2.0; "),
+        ("8", "The parameter 'segments' is from 3 to 2 "),
     ]
+
+
+def test_segments_outside_their_recording_are_told_by_line_and_only_their_rating_is_left_out(
+    workbench, people, project, recordings
+):
+    text = (
+        "recording_name,annotator,label,start_s,end_s\nfirst.wav,Cat,sad,0,1\nfirst.wav,Cat,calm,4,8\n"
+        "first.wav,Cat,sad,3,2\nsecond.wav,Cat,sad,0,1\nsecond.wav,Cat,calm,4,5.004\n"
+    )
+    done = importing(workbench, project, people[0], text)
+    assert (done.n_new, done.n_known) == (1, 0)
+    assert [each.where for each in done.problems] == ["ratings, line 3", "ratings, line 4"]
+    assert done.problems[0].sentence == (
+        "The parameter 'segments' is from 4 to 8 s; it must be a start before its end, both within the 5 s of the "
+        "recording. The rating with it is left out."
+    )
+    [kept] = counted(workbench, project, people[0]).values()
+    assert (kept.recording_id, [each.end_s for each in kept.segments]) == (recordings[1].id, [1.0, 5.0])
+    whole = importing(
+        workbench, project, people[0], "0.0\t8.0\tcalm\n0.5\t1.0\tsad\n", LabelFormat.AUDACITY, "first.txt"
+    )
+    assert (whole.n_new, [each.where for each in whole.problems]) == (0, ["first.txt, line 1"])
 
 
 def test_only_the_owner_and_admins_send_ratings_in_or_out_and_it_is_noted(workbench, people, project, recordings):

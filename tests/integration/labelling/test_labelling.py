@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -279,6 +280,9 @@ def test_segments_and_flags_are_kept_as_they_were_given(make_studio):
         ({"note": "x" * 1001}, "note"),
         ({"spent_s": -1.0}, "spent_s"),
         ({"label": None, "segments": (RatedSegment(start_s=2.0, end_s=1.0, label="sad"),)}, "start before its end"),
+        ({"label": None, "segments": (RatedSegment(start_s=2.0, end_s=5.03, label="sad"),)}, "2 to 5.03 s; .* the 5 s"),
+        ({"label": None, "segments": (RatedSegment(start_s=5.0, end_s=5.01, label="sad"),)}, "from 5 to 5.01 s"),
+        ({"label": None, "segments": (RatedSegment(start_s=math.nan, end_s=1.0, label="sad"),)}, "from nan to 1 s"),
     ],
 )
 def test_rating_out_of_place_is_refused_and_says_why(make_studio, given, word):
@@ -288,6 +292,23 @@ def test_rating_out_of_place_is_refused_and_says_why(make_studio, given, word):
     with pytest.raises(InvalidParameterError, match=word):
         studio.workbench.labelling.rate(studio.project.id, assignment.id, make_rating(**given), annotator=ann)
     assert studio.workbench.labelling.counted(studio.project.id, reader=ann.reader).ratings == {}
+
+
+def test_every_segment_outside_the_recording_is_named_and_one_a_frame_too_long_is_cut(make_studio):
+    studio = make_studio(n_annotators=1, n_clips=1)
+    ann = studio.annotators[0]
+    assignment = studio.queue(ann, 1).tasks[0].assignment
+
+    def rate(*bounds):
+        segments = tuple(RatedSegment(start_s=start, end_s=end, label="sad") for start, end in bounds)
+        return studio.rate(ann, assignment.id, None, segments=segments)
+
+    with pytest.raises(InvalidParameterError) as refused:
+        rate((0.0, 1.0), (4.0, 9.0), (2.0, 3.0), (3.5, 3.0))
+    assert "from 4 to 9 s (number 2); from 3.5 to 3 s (number 4)" in str(refused.value)
+    with pytest.raises(InvalidParameterError, match="; 5 more; it must"):
+        rate(*[(6.0, 7.0)] * 15)
+    assert rate((1.0, 5.015)).rating.segments[0].end_s == studio.recordings[0].duration_s == 5.0
 
 
 @pytest.mark.parametrize(
