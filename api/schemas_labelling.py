@@ -30,7 +30,7 @@ from core.labelling.labelling import (
     Task,
 )
 
-_LONGEST_S = 1e6
+LONGEST_S = 1e6
 MAX_GOLD = 10_000
 MAX_ANNOTATORS = 1000
 
@@ -44,8 +44,8 @@ class SegmentShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: float = Field(ge=0, le=_LONGEST_S, description="In seconds.")
-    end: float = Field(ge=0, le=_LONGEST_S, description="In seconds.")
+    start: float = Field(ge=0, le=LONGEST_S, description="In seconds.")
+    end: float = Field(ge=0, le=LONGEST_S, description="In seconds.")
     label: str
 
 
@@ -87,7 +87,7 @@ class RatingRequest(ActionRequest):
     """A rating of a clip."""
 
     rating: RatingShape
-    spent_s: float = Field(default=0.0, ge=0, le=_LONGEST_S, description="From the clip's first showing to the label.")
+    spent_s: float = Field(default=0.0, ge=0, le=LONGEST_S, description="From the clip's first showing to the label.")
 
     def rating_of(self, project_id: UUID, caller: Caller) -> Rating:
         """The rating of `caller`; which recording it is about, the assignment says."""
@@ -426,10 +426,11 @@ class ConsensusShape(Shape):
     @classmethod
     def of(cls, found: Sequence[ReviewClip]) -> Self:
         """In the same order."""
-        return cls(clips=[_consensus_of(each) for each in found])
+        return cls(clips=[consensus_of(each) for each in found])
 
 
-def _consensus_of(clip: ReviewClip) -> ClipConsensusShape:
+def consensus_of(clip: ReviewClip) -> ClipConsensusShape:
+    """What its ratings come to."""
     agreed = clip.consensus
     return ClipConsensusShape(
         recording_id=clip.recording.id,

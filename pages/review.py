@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.domain import Caller, Project
 from core.labelling.consensus import Method
-from core.labelling.labelling import ReviewClip
+from core.labelling.labelling import ReviewClip, Shown
 from core.workbench import Workbench
 from pages.parts import frame, labelling_choice, labelling_words, people_names, review_clip, review_table, session
 
@@ -28,16 +28,17 @@ def render() -> None:
     if not clips:
         unrated()
         return
-    show(workbench, caller, project, review_table.chosen(clips, shown), len(clips))
+    show(workbench, caller, project, [clip for clip in clips if clip.is_shown(shown)], len(clips))
 
 
-def controls() -> tuple[Method, review_table.Shown]:
+def controls() -> tuple[Method, Shown]:
     which, how = st.columns(2)
     shown = which.segmented_control(
         "Clips",
-        list(review_table.Shown),
-        default=review_table.Shown.UNDECIDED,
+        list(Shown),
+        default=Shown.TO_DECIDE,
         required=True,
+        format_func=lambda each: review_table.SHOWN_WORDS[each],
         key="review_shown",
     )
     method = how.segmented_control(

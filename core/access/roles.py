@@ -114,6 +114,8 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("GET", "/api/v1/labelling/{project_id}/progress"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/labelling/{project_id}/agreement"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/labelling/{project_id}/consensus"): Rule(roles=WORKING, scope=Scope.READ),
+    ("GET", "/api/v1/labelling/{project_id}/review"): Rule(roles=REVIEWING, scope=Scope.READ),
+    ("POST", "/api/v1/labelling/{project_id}/decisions"): Rule(roles=REVIEWING, scope=Scope.PREDICT),
     ("GET", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.READ),
     ("GET", "/api/v1/labelling/{project_id}/export"): Rule(roles=WORKING, scope=Scope.READ),
     ("POST", "/api/v1/labelling/{project_id}/import"): Rule(roles=WORKING, scope=Scope.PREDICT),

@@ -137,6 +137,15 @@ class Queue:
     progress: Progress
 
 
+class Shown(enum.StrEnum):
+    """Which clips a reviewer looks at."""
+
+    TO_DECIDE = "to_decide"
+    """People disagree, also about segments, or nobody could tell, and nobody has decided."""
+    DECIDED = "decided"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewClip:
     """A recording with all that people and the model said of it."""
@@ -161,6 +170,22 @@ class ReviewClip:
     def is_contested(self) -> bool:
         """Whether as many people say one thing of some stretch as another, and nobody has decided."""
         return any(each.label is None for each in self.segments)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a reviewer has said what counts, and left no stretch open."""
+        is_said = self.consensus is not None and self.consensus.adjudicated_by is not None
+        return not self.is_contested and (is_said or any(each.adjudicated_by is not None for each in self.segments))
+
+    @property
+    def is_to_decide(self) -> bool:
+        """Whether it waits for a reviewer."""
+        has_flag = any(rating.flag is not None for rating in self.ratings)
+        return (self.is_contested or self.disagreement_nats > 0 or has_flag) and not self.is_decided
+
+    def is_shown(self, shown: Shown) -> bool:
+        """Whether it is one of those."""
+        return {Shown.TO_DECIDE: self.is_to_decide, Shown.DECIDED: self.is_decided, Shown.ALL: True}[shown]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -621,7 +646,12 @@ class Labelling:
         return self._decide(DecisionKind.SEND_BACK, project_id, recording_id, by, label=None, note=note)
 
     def comment(self, project_id: UUID, recording_id: UUID, note: str, *, by: Caller) -> Decision:
-        """Say something about a recording's ratings, for whoever reviews next. Raises like `send_back`."""
+        """Say something about a recording's ratings, for whoever reviews next.
+
+        Raises like `send_back`, and InvalidParameterError where nothing is said.
+        """
+        if not note.strip():
+            raise InvalidParameterError("note", "empty", "what you have to say")
         return self._decide(DecisionKind.COMMENT, project_id, recording_id, by, label=None, note=note)
 
     def _decide(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
 
 from core.domain import Emotion
-from core.labelling.labelling import ReviewClip
+from core.labelling.labelling import ReviewClip, Shown
 from pages.parts import labelling_words, words
 from pages.parts.people_names import Names
 from pages.parts.tables import ROW_HEIGHT_PX
@@ -19,30 +18,7 @@ MOST_ROWS = 8
 """Longer tables scroll, so that what is open stays in sight."""
 
 
-class Shown(enum.StrEnum):
-    """Which clips a reviewer looks at."""
-
-    UNDECIDED = "To decide"
-    """People disagree, also about segments, or nobody could tell, and nobody has decided."""
-    DECIDED = "Decided"
-    ALL = "All"
-
-
-def chosen(clips: Iterable[ReviewClip], shown: Shown) -> list[ReviewClip]:
-    """Those of `clips` that `shown` means, in their order."""
-    if shown is Shown.ALL:
-        return list(clips)
-    return [clip for clip in clips if (_is_decided(clip) if shown is Shown.DECIDED else _is_open(clip))]
-
-
-def _is_decided(clip: ReviewClip) -> bool:
-    is_said = clip.consensus is not None and clip.consensus.adjudicated_by is not None
-    return not clip.is_contested and (is_said or any(each.adjudicated_by is not None for each in clip.segments))
-
-
-def _is_open(clip: ReviewClip) -> bool:
-    has_flag = any(rating.flag is not None for rating in clip.ratings)
-    return (clip.is_contested or clip.disagreement_nats > 0 or has_flag) and not _is_decided(clip)
+SHOWN_WORDS: Mapping[Shown, str] = {Shown.TO_DECIDE: "To decide", Shown.DECIDED: "Decided", Shown.ALL: "All"}
 
 
 def draw(clips: Sequence[ReviewClip], names: Names, *, key: str) -> int | None:

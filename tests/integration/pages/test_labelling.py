@@ -11,6 +11,7 @@ from core.domain import DecisionKind, Emotion, Purpose, QueueKind, RatedSegment,
 from core.labelling.consensus import Method
 from core.labelling.exchange import export_ratings
 from core.labelling.formats.kinds import LabelFormat
+from core.labelling.labelling import Shown
 from tests.callers import make_user
 from tests.labelling_projects import caller_of, make_labelled, make_rating, rate_all
 
@@ -89,7 +90,7 @@ def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in
     assert "No clip of this kind is left" in text_of(app)
     agreed = {each.recording_id: each for each in workbench.labelling.consensus(labelled.project.id, reader=ann.reader)}
     assert (agreed[recording.id].label, agreed[recording.id].method) == ("angry", "adjudicated")
-    app.segmented_control(key="review_shown").set_value("Decided").run()
+    app.segmented_control(key="review_shown").set_value(Shown.DECIDED).run()
     assert "decided angry" in text_of(app)
     assert "Listen to the \\*end\\*" in text_of(app)
 
@@ -260,7 +261,7 @@ def test_segments_stand_side_by_side_and_a_stretch_is_decided(open_page, sign_in
     app.button(key="review_decide_stretch").click().run()
     assert not app.exception
     assert "No clip of this kind is left" in text_of(app)
-    app.segmented_control(key="review_shown").set_value("Decided").run()
+    app.segmented_control(key="review_shown").set_value(Shown.DECIDED).run()
     assert "decided sad from 0.50 to 0.80 s" in text_of(app)
     pieces = widget_of(app, "telepathy_listener")["lanes"][-1]["pieces"]
     assert [(each["start"], each["label"]) for each in pieces] == [(0.0, "happy"), (0.5, "sad"), (0.8, "sad")]
