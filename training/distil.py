@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,26 +67,44 @@ def distil_side_by_side(
     *,
     phase: Phase,
     folder: Path,
+    n_kept: int = 0,
 ) -> None:
     """Train every part of `student` on the teacher's own input of that part.
 
     The error of a block is that of what it adds to its input, measured in standard deviations of what the teacher
     adds, channel by channel: the residual itself is no achievement.
+
+    Parameters
+    ----------
+    n_kept
+        Blocks from the first on that are trained already; they and the stem stay as they are.
     """
     error_of = _frame_errors(targets, indices, n_layers=student.n_blocks + 1, differences=True, phase=phase)
-    for block in student.blocks:
+    new = student.blocks[n_kept:]
+    for block in new:
         # A block that adds nothing errs by 1, one of random weights by ten times as much.
         for last in (block.out, block.mlp_out):
             last.kernel.assign(tf.zeros_like(last.kernel))
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
-        losses = [error_of[0](student.stem(mels, mel_mask), layers[0], mask)]
-        for number, block in enumerate(student.blocks, start=1):
+        losses = [] if n_kept else [error_of[0](student.stem(mels, mel_mask), layers[0], mask)]
+        for number, block in enumerate(new, start=n_kept + 1):
             losses.append(error_of[number](block(layers[number - 1], mask), layers[number], mask))
         return losses
 
-    _train(student, recordings, targets, indices, loss_of=loss_of, phase=phase, folder=folder, name="side_by_side")
+    parts = new if n_kept else [student]
+    _train(
+        student,
+        recordings,
+        targets,
+        indices,
+        loss_of=loss_of,
+        trained=[variable for part in parts for variable in part.trainable_variables],
+        phase=phase,
+        folder=folder,
+        name="side_by_side",
+    )
 
 
 def distil_together(
@@ -117,7 +135,17 @@ def distil_together(
         ]
         return [*frames, *of_clips]
 
-    _train(student, recordings, targets, indices, loss_of=loss_of, phase=phase, folder=folder, name="together")
+    _train(
+        student,
+        recordings,
+        targets,
+        indices,
+        loss_of=loss_of,
+        trained=student.trainable_variables,
+        phase=phase,
+        folder=folder,
+        name="together",
+    )
 
 
 def disturbed(
@@ -167,6 +195,7 @@ def _train(
     indices: NDArray[np.int64],
     *,
     loss_of: Callable[[tf.Tensor, tf.Tensor, list[tf.Tensor]], list[tf.Tensor]],
+    trained: Sequence[keras.Variable],
     phase: Phase,
     folder: Path,
     name: str,
@@ -189,7 +218,7 @@ def _train(
         adam_weight_decay=0.01,
         exclude_embeddings=False,
     )
-    optimizer.build(student.trainable_variables)
+    optimizer.build(trained)
     checkpoint = Checkpoint(folder / f"{name}.npz", [*student.variables, *optimizer.variables])
     first_epoch = checkpoint.restore()
 
@@ -201,8 +230,8 @@ def _train(
         with tf.GradientTape() as tape:
             losses = loss_of(mels, mel_mask, layers)
             total = tf.add_n(losses)
-        gradients = tape.gradient(total, student.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
+        gradients = tape.gradient(total, trained)
+        optimizer.apply_gradients(zip(gradients, trained, strict=True))
         return tf.stack(losses)
 
     def load(batch: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32], list[NDArray[np.float32]]]:

@@ -3,8 +3,8 @@
 1. decode and trim every recording; 2. splits; 3. the teacher's layers; 4. encoders, each a student distilled without
 labels: `folds_3_to_5` hears the speakers of those folds only, so that the speakers of folds 1 and 2 can be scored
 through an encoder that never heard a recording of theirs; `everything`, the one that ships, goes on from it;
-`commercial` hears CREMA-D only; 5. what the encoders say of every recording, clean and disturbed; 6. heads, scores by
-protocol, temperature (`training.judge`); 7. export.
+`commercial` hears CREMA-D only; 5. their weights rounded to what int8 keeps, and what they say of every recording,
+clean and disturbed; 6. heads, scores by protocol, temperature (`training.judge`); 7. export.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ from training.judge import (
     select,
 )
 from training.precision import policy_of_this_machine
+from training.rounding import round_weights
 from training.splits import Split, shared_speaker_split, speaker_independent_splits
 from training.strangers import accuracy_of_strangers, in_words
-from training.student import N_BLOCKS, build_student
+from training.student import N_BLOCKS, build_student, take_over
 from training.training_record import Exposure
 from training.whisper import Encoder, load_teacher
 
@@ -66,8 +67,10 @@ class EncoderPlan:
     folds: tuple[int, ...] = (1, 2, 3, 4, 5)
     corpora: tuple[str, ...] = ()
     """Only these, when any are named."""
+    n_blocks: int = N_BLOCKS
     begins_as: str = ""
-    """Name of the encoder whose weights it starts from; empty for a random start."""
+    """Name of the encoder whose weights it starts from; empty for a random start. Side by side, only blocks that this
+    one has beyond those are trained."""
     seed: int = 0
     share_of_nemo: float = 0.34
     """Share of the Polish recordings that is heard: they are a third of all speech."""
@@ -83,13 +86,24 @@ class EncoderPlan:
 
 ENCODERS = (
     EncoderPlan(
+        name="folds_3_to_5_of_two_blocks",
+        folds=(3, 4, 5),
+        leaves_out_validation=True,
+        share_of_nemo=1.0,
+        n_blocks=2,
+        seed=604,
+        side_by_side=Phase(n_epochs=3, learning_rate=3e-3, is_whitened=True),
+        together=Phase(n_epochs=7, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=1),
+    ),
+    EncoderPlan(
         name="folds_3_to_5",
         folds=(3, 4, 5),
         leaves_out_validation=True,
         share_of_nemo=1.0,
-        seed=604,
-        side_by_side=Phase(n_epochs=3, learning_rate=3e-3, is_whitened=True),
-        together=Phase(n_epochs=7, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=1),
+        begins_as="folds_3_to_5_of_two_blocks",
+        seed=605,
+        side_by_side=Phase(n_epochs=2, learning_rate=3e-3, is_whitened=True),
+        together=Phase(n_epochs=3, learning_rate=1e-3, is_whitened=True, disturbed_share=0.5, seed=4),
     ),
     EncoderPlan(
         name="everything",
@@ -191,14 +205,15 @@ def describe_run(places: Places, material: Material) -> None:
 def teacher_layers(places: Places, material: Material) -> LayerCache:
     """The teacher's stem and its blocks as far as the student goes, for every recording and every copy as it is."""
     teacher = None
-    if not (places.cache / "layers-teacher.done").exists():
+    name = f"teacher-{N_BLOCKS}"
+    if not (places.cache / f"layers-{name}.done").exists():
         keras.mixed_precision.set_global_policy(policy_of_this_machine())
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
         keras.mixed_precision.set_global_policy("float32")
     return write_layers(
         material.copies,
         _compiled(teacher) if teacher else _never,
-        name="teacher",
+        name=name,
         n_layers=N_BLOCKS + 1,
         width=384,
         folder=places.cache,
@@ -211,16 +226,22 @@ def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets
     folder.mkdir(parents=True, exist_ok=True)
     keras.mixed_precision.set_global_policy(policy_of_this_machine())
     keras.utils.set_random_seed(plan.seed)
-    student = build_student()
+    student = build_student(n_blocks=plan.n_blocks)
     keras.mixed_precision.set_global_policy("float32")
     weights = Checkpoint(folder / "encoder.npz", student.variables)
     if weights.restore():
         return student
+    n_kept = 0
     if plan.begins_as:
-        Checkpoint(places.run / plan.begins_as / "encoder.npz", student.variables).restore()
+        earlier_plan = next(one for one in ENCODERS if one.name == plan.begins_as)
+        earlier = train_encoder(earlier_plan, places, material, targets)
+        take_over(student, earlier)
+        n_kept = earlier.n_blocks
     heard = copies_of(material.heard_by(plan), n_rows=len(material.rows), n_copies=plan.n_copies)
     if plan.side_by_side.n_epochs:
-        distil_side_by_side(student, material.copies, targets, heard, phase=plan.side_by_side, folder=folder)
+        distil_side_by_side(
+            student, material.copies, targets, heard, phase=plan.side_by_side, folder=folder, n_kept=n_kept
+        )
     distil_together(student, material.copies, targets, heard, phase=plan.together, folder=folder)
     weights.save(1)
     return student
@@ -260,7 +281,7 @@ MODELS = (
         clean_encoder="folds_3_to_5",
         corpora=("RAVDESS", "CREMA-D", "TESS", "SAVEE", "nEMO"),
         description=(
-            "Eight emotions from acted English and Polish speech. Two convolutions and two transformer blocks "
+            "Eight emotions from acted English and Polish speech. Two convolutions and three transformer blocks "
             "of our own, trained from random weights by distillation, then a small network with dropout."
         ),
         licence="CC BY-NC-SA 4.0 and research-only data: no commercial use",
@@ -281,6 +302,8 @@ MODELS = (
 N_COPIES_OF_HEADS = 1
 """Of every recording at other speeds, that heads learn from beside it."""
 HEAD = HeadPlan(n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
+N_COMPARED = 400
+"""Recordings on which number formats are compared: of 120, two percent are two or three."""
 N_TEMPERATURE_FOLDS = 2
 """Their validation parts hold some two thousand recordings, enough for one number."""
 
@@ -308,6 +331,7 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
     for name in dict.fromkeys(name for name in (plan.clean_encoder, plan.encoder) if name):
         encoder_plan = next(one for one in ENCODERS if one.name == name)
         encoders[name] = train_encoder(encoder_plan, places, material, targets)
+        round_weights(encoders[name])
         embeddings[name] = embed_all(
             encoders[name],
             material.recordings,
@@ -355,7 +379,7 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
     compared_head = fitted[0]
     probe = np.random.default_rng(0).choice(
         embeddings[plan.encoder].among(recordings.indices(unheard.test)),
-        size=120,
+        size=N_COMPARED,
         replace=False,
     )
     table = compare_number_formats(encoders[plan.encoder], compared_head, recordings, probe)

@@ -76,3 +76,23 @@ def test_the_temperature_comes_from_voices_that_an_encoder_never_heard_where_the
     assert temperature_encoder(commercial, strangers) == commercial.encoder
     heard_all = [replace(plan, leaves_out_validation=False) for plan in ENCODERS]
     assert temperature_encoder(telepathy, heard_all) == telepathy.encoder
+
+
+def _and_what_it_began_as(plan: EncoderPlan) -> list[EncoderPlan]:
+    """A plan, the one it begins as, and so on."""
+    found = [plan]
+    while found[-1].begins_as:
+        found.append(next(one for one in ENCODERS if one.name == found[-1].begins_as))
+    return found
+
+
+@pytest.mark.parametrize("name", ["telepathy", "telepathy-commercial"])
+def test_what_an_encoder_began_as_heard_nothing_that_it_may_not(material: Material, name: str) -> None:
+    model = next(one for one in MODELS if one.name == name)
+    for encoder in filter(None, (model.clean_encoder, model.encoder)):
+        plan, *earlier = _and_what_it_began_as(next(one for one in ENCODERS if one.name == encoder))
+        allowed = set(material.heard_by(plan))
+        for before in earlier:
+            assert set(material.heard_by(before)) <= allowed
+            assert not plan.corpora or set(before.corpora) <= set(plan.corpora)
+            assert before.n_blocks <= plan.n_blocks
