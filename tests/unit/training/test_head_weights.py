@@ -1,5 +1,6 @@
 """A head read from its file computes what the file computes; its gradient is the slope of its loss."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from core.config import REPOSITORY
-from core.inference.registry import HEAD
+from core.inference.registry import CARD, HEAD
 from tests.bundles import TINY
 from training.errors import RetrainingError
 from training.head_weights import HeadWeights, gradients_of, logits_of, pass_logits, read_head, write_head
@@ -35,10 +36,11 @@ def _from_file(file, embeddings, mask_0, mask_1):
 def test_weights_of_a_shipped_head_give_the_logits_of_its_file(model):
     file = REPOSITORY / "data" / "models" / model / HEAD
     weights = read_head(file)
-    assert weights.shape == (1536, 512, 8)
+    n_dims = json.loads(file.with_name(CARD).read_text())["serving"]["n_dims"]
+    assert weights.shape == (n_dims, 512, 8)
     generator = np.random.default_rng(1)
-    embeddings = generator.standard_normal((5, 1536)).astype(np.float32)
-    mask_0 = (generator.random((5, 1536)) > 0.2).astype(np.float32)
+    embeddings = generator.standard_normal((5, n_dims)).astype(np.float32)
+    mask_0 = (generator.random((5, n_dims)) > 0.2).astype(np.float32)
     mask_1 = (generator.random((5, 512)) > 0.5).astype(np.float32)
     expected = _from_file(file, embeddings, mask_0, mask_1)
     assert np.allclose(logits_of(weights, embeddings, mask_0, mask_1), expected, atol=5e-3)
