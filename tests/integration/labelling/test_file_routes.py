@@ -15,8 +15,11 @@ from tests.prepared_stores import prepared
 
 
 @pytest.fixture
-def workbench(tmp_path):
-    settings = Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", max_upload_mb=0.1)
+def workbench(tmp_path, store_url):
+    url = store_url if store_url.startswith("postgresql") else ""
+    settings = Settings(
+        data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", max_upload_mb=0.1, store_url=url
+    )
     opened = open_workbench(settings)
     yield opened
     opened.close()

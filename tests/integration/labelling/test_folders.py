@@ -15,12 +15,6 @@ from tests.sounds import voice_wav
 
 
 @pytest.fixture
-def store_url():
-    """A file: nothing here depends on the database."""
-    return ""
-
-
-@pytest.fixture
 def folder(tmp_path):
     made = tmp_path / "to_import"
     (made / "anna").mkdir(parents=True)
@@ -58,7 +52,7 @@ def test_folder_without_recordings_is_refused(make_studio, tmp_path):
         import_folder(studio.workbench, tmp_path / "nowhere", studio.project.id)
 
 
-def test_operator_imports_by_a_command(make_studio, folder, tmp_path):
+def test_operator_imports_by_a_command(make_studio, folder, tmp_path, store_url):
     studio = make_studio(n_clips=0)
     studio.workbench.close()
     environ = {
@@ -66,6 +60,8 @@ def test_operator_imports_by_a_command(make_studio, folder, tmp_path):
         "TELEPATHY_MODELS_DIR": str(TINY.parent),
         "TELEPATHY_MODEL": "tiny",
     }
+    if store_url.startswith("postgresql"):
+        environ["TELEPATHY_STORE_URL"] = store_url
     done = CliRunner().invoke(
         commands, ["import-folder", str(folder), str(studio.project.id), "--consent"], env=environ
     )

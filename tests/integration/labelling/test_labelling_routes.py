@@ -1,4 +1,4 @@
-"""The routes of labelling, as an annotator's program and an owner's call them."""
+"""The routes of labelling, as an annotator's program and an owner's call them; on each database."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.application import create_api
-from core.config import Settings
 from core.domain import RatedSegment
-from core.workbench import open_workbench
-from tests.bundles import TINY
 from tests.callers import key_header
-from tests.prepared_stores import prepared
 
 
 @pytest.fixture
@@ -24,13 +20,6 @@ def client_of(workbench):
         )
 
     return make
-
-
-@pytest.fixture
-def workbench(tmp_path):
-    opened = open_workbench(Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny"))
-    yield opened
-    opened.close()
 
 
 def test_an_annotator_labels_takes_back_skips_and_sees_how_far_they_are(make_studio, client_of):

@@ -21,9 +21,14 @@ from tests.sounds import voice_wav
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, store_url):
+    url = store_url if store_url.startswith("postgresql") else ""
     return Settings(
-        data_dir=prepared(tmp_path / "data"), models_dir=TINY.parent, model="tiny", batch_sources=str(tmp_path / "in")
+        data_dir=prepared(tmp_path / "data"),
+        models_dir=TINY.parent,
+        model="tiny",
+        batch_sources=str(tmp_path / "in"),
+        store_url=url,
     )
 
 

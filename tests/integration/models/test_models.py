@@ -37,8 +37,9 @@ OWNER = uuid4()
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny")
+def settings(tmp_path, store_url):
+    url = store_url if store_url.startswith("postgresql") else ""
+    return Settings(data_dir=prepared(tmp_path), models_dir=TINY.parent, model="tiny", store_url=url)
 
 
 @pytest.fixture
