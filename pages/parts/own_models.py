@@ -17,7 +17,7 @@ from core.models.versions import ModelVersion
 from core.workbench import Workbench
 from pages.parts import model_charts, projects, refusals, session, words
 from pages.parts.held_uploads import MAX_FILE_MB
-from pages.parts.retraining import LOOK_EVERY_S, N_JOBS, STATES
+from pages.parts.retraining import LOOK_EVERY_S, N_JOBS, STATES, what_it_does
 
 DEFAULTS = CustomPlan()
 FILES, FOLDER, PLACE = "ZIP or files", "A folder of mine", "A folder on the server"
@@ -261,7 +261,7 @@ def _draw_job(workbench: Workbench, caller: Caller, job: Job) -> None:
                 workbench.jobs.cancel(job.id, reader=caller.reader)
                 st.rerun(scope="fragment")
         if not job.state.has_ended:
-            st.progress(job.progress, text=words.plain(job.doing) or "Waits for its turn")
+            st.progress(job.progress, text=what_it_does(job.state, job.doing))
             points = custom.curve(workbench.settings, name)
             if len(points) > 1:
                 st.plotly_chart(

@@ -26,6 +26,17 @@ STATES = {
 }
 
 
+def what_it_does(state: JobState, doing: str) -> str:
+    """What stands over a job's bar.
+
+    >>> what_it_does(JobState.QUEUED, ""), what_it_does(JobState.RUNNING, ""), what_it_does(JobState.RUNNING, "Round 2")
+    ('Waits for its turn', 'Gets ready to learn', 'Round 2')
+    """
+    if doing:
+        return words.plain(doing)
+    return "Gets ready to learn" if state is JobState.RUNNING else "Waits for its turn"
+
+
 def draw(workbench: Workbench, caller: Caller) -> None:
     """Begin one, and see those that run."""
     deployed = workbench.models.version(workbench.models.deployed)
@@ -153,7 +164,7 @@ def _draw_job(workbench: Workbench, caller: Caller, job: Job) -> None:
                 workbench.jobs.cancel(job.id, reader=caller.reader)
                 st.rerun(scope="fragment")
         if not job.state.has_ended:
-            st.progress(job.progress, text=words.plain(job.doing) or "Waits for its turn")
+            st.progress(job.progress, text=what_it_does(job.state, job.doing))
             points = retraining.curve(workbench.settings, name)
             if len(points) > 1:
                 st.plotly_chart(
