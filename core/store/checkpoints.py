@@ -21,8 +21,11 @@ import duckdb
 import structlog
 
 CHECKPOINT_BYTES = 16_000_000
-"""Size of the log from which it is moved into the file; of a large file at least an eighth, as it is copied."""
+"""Size of the log from which it is moved into the file; of a large file up to four times that, as it is copied."""
 SHARE_OF_FILE = 8
+LARGEST_FACTOR = 4
+OVERDUE_FACTOR = 4
+"""A log so many times as long as is due is moved even while others have much to ask: they wait."""
 COPIED_AT_CLOSE_BYTES = 256_000_000
 """Files up to this size take in their log whenever they are closed; larger ones only when it is due."""
 
@@ -32,12 +35,13 @@ _log = structlog.get_logger("store")
 _one_at_a_time = threading.Lock()
 
 
-def is_due(path: Path, *, at_close: bool = False, checkpoint_bytes: int = CHECKPOINT_BYTES) -> bool:
-    """Whether the log of the file at `path` is to be moved into it now."""
+def is_due(path: Path, *, at_close: bool = False, checkpoint_bytes: int = CHECKPOINT_BYTES, factor: int = 1) -> bool:
+    """Whether the log of the file at `path` is to be moved into it now; or is `factor` times as long as for that."""
     log_bytes, file_bytes = _size(_log_of(path)), _size(path)
     if at_close and file_bytes <= COPIED_AT_CLOSE_BYTES:
         return log_bytes > 0
-    return log_bytes >= max(checkpoint_bytes, file_bytes // SHARE_OF_FILE)
+    due_bytes = min(max(checkpoint_bytes, file_bytes // SHARE_OF_FILE), LARGEST_FACTOR * checkpoint_bytes)
+    return log_bytes >= factor * due_bytes
 
 
 def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, file: BinaryIO) -> None:

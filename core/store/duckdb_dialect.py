@@ -44,6 +44,7 @@ def connect_file(path: Path) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "checkpoint_threshold": "1TB",
+            "auto_checkpoint_skip_wal_threshold": 2**62,
         },
     )
     root.execute("PRAGMA disable_checkpoint_on_shutdown")

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, Statement
 
 from core.domain import NOBODY
 from core.errors import InvalidSettingError, MigrationError, StoreError
-from core.store.checkpoints import CHECKPOINT_BYTES, checkpoint, is_due, put_back
+from core.store.checkpoints import CHECKPOINT_BYTES, OVERDUE_FACTOR, checkpoint, is_due, put_back
 from core.store.duckdb_dialect import connect_file, create_file_engine, insert_by_column
 from core.store.schema import recordings
 
@@ -37,6 +37,9 @@ MIGRATION_LOCK = 7_310_845_120_660
 
 MAX_ATTEMPTS = 6
 """Waits of 10 to 160 ms between them: a commit on a busy disk takes less."""
+
+OVERDUE_WAIT_S = 5.0
+"""How long a transaction waits for those under way to end, so that an overdue checkpoint can be taken."""
 
 T = TypeVar("T")
 
@@ -61,6 +64,8 @@ class Store:
         self._n_under_way = 0
         self._is_closed = False
         self._is_abandoned = False
+        self._is_overdue = False
+        self._held_by_thread = threading.local()
         self.name = name
         """Where it is, without password."""
 
@@ -120,10 +125,14 @@ class Store:
 
     @contextlib.contextmanager
     def _speaking_plainly(self, doing: str) -> Iterator[None]:
+        n_mine = getattr(self._held_by_thread, "n_under_way", 0)
         with self._change:
+            if self._is_overdue and not n_mine:
+                self._change.wait_for(lambda: not self._is_overdue, timeout=OVERDUE_WAIT_S)
             if self._is_closed:
                 raise StoreError(doing, "it has been closed")
             self._n_under_way += 1
+        self._held_by_thread.n_under_way = n_mine + 1
         try:
             yield
         except SQLAlchemyError as error:
@@ -131,19 +140,24 @@ class Store:
                 raise  # a value that no column takes, such as a time without zone: a mistake in the program
             raise StoreError(doing, reason(error)) from error
         finally:
+            self._held_by_thread.n_under_way = n_mine
             with self._change:
                 self._n_under_way -= 1
-                self._change.notify_all()
                 is_idle = self._n_under_way == 0
-                if is_idle and not self._is_closed:
-                    self._checkpoint_if_due()
+                if not self._is_closed:
+                    self._checkpoint_if_due(is_idle=is_idle)
+                self._change.notify_all()
             if is_idle and self._is_abandoned:
                 self._let_go()
 
-    def _checkpoint_if_due(self) -> None:
+    def _checkpoint_if_due(self, *, is_idle: bool) -> None:
         """Move the write-ahead log into the file; whoever wants to begin waits meanwhile, as `_change` is held."""
         if self._root is None or self._file is None:
             return
+        if not is_idle:
+            self._is_overdue = is_due(Path(self.name), checkpoint_bytes=self.checkpoint_bytes, factor=OVERDUE_FACTOR)
+            return
+        self._is_overdue = False
         if not is_due(Path(self.name), checkpoint_bytes=self.checkpoint_bytes):
             return
         try:

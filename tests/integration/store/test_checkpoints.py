@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -139,6 +140,30 @@ def test_the_log_is_moved_between_transactions_once_it_is_large(path):
         assert max(sizes) < 31_000
         assert any(later < earlier for earlier, later in pairwise(sizes))
         assert files(path) <= {path.name, log_of(path).name}
+
+
+def test_the_log_stays_short_though_somebody_always_has_a_question(path):
+    with open_store(path) as store:
+        store.checkpoint_bytes = 6_000
+        longest, is_over = [0], threading.Event()
+
+        def ask():
+            while not is_over.is_set():
+                with store.transaction("asking") as connection:
+                    connection.exec_driver_sql("SELECT 1").scalar_one()
+                    add(store)  # a transaction inside another one never waits
+                    is_over.wait(0.004)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(300):
+            add(store)
+            longest.append(log_of(path).stat().st_size if log_of(path).exists() else 0)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert max(longest) < 120_000, "it is due at 24 kB, and overdue at 96"
 
 
 def test_duckdb_moves_nothing_on_its_own(path, monkeypatch):
