@@ -116,8 +116,8 @@ ENCODERS = (
     EncoderPlan(
         name="commercial",
         corpora=("CREMA-D",),
-        side_by_side=Phase(n_epochs=1, learning_rate=3e-3, is_whitened=True),
-        together=Phase(n_epochs=2, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=3),
+        side_by_side=Phase(n_epochs=3, learning_rate=3e-3, is_whitened=True),
+        together=Phase(n_epochs=7, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=3),
     ),
 )
 
