@@ -19,6 +19,7 @@ from uuid import UUID
 from core.access.roles import LABELLERS
 from core.domain import (
     NOBODY,
+    PROCESS,
     Assignment,
     Caller,
     ConsensusLabel,
@@ -696,7 +697,7 @@ class Labelling:
         """
         checked: list[bool] = []
         for start in range(0, MAX_LOOKED_AT, N_CORRECTED):
-            judged = select_last_judged(self._store, n=N_CORRECTED, start=start)
+            judged = select_last_judged(self._store, n=N_CORRECTED, start=start, reader=PROCESS)
             is_right = self._checked(judged)
             checked += [is_right[each.recording_id] for each in judged if each.recording_id in is_right]
             if len(checked) >= N_CORRECTED or len(judged) < N_CORRECTED:

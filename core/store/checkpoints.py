@@ -15,7 +15,6 @@ import fcntl
 import os
 import threading
 from pathlib import Path
-from typing import BinaryIO
 
 import duckdb
 import structlog
@@ -44,16 +43,16 @@ def is_due(path: Path, *, at_close: bool = False, checkpoint_bytes: int = CHECKP
     return log_bytes >= factor * due_bytes
 
 
-def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, file: BinaryIO) -> None:
+def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, descriptor: int) -> None:
     """Move the log into the file; no transaction may be under way, and none may begin meanwhile.
 
     A disk without room for the copy, and a transaction of somebody else's, are logged and harm nothing: the log stays.
 
     Parameters
     ----------
-    file
-        The file at `path`, open for as long as `root` is: when a process closes a file, POSIX takes away all locks that
-        it has on it, DuckDB's among them.
+    descriptor
+        Of the file at `path`, open for as long as `root` is: when a process closes a file, POSIX takes away all locks
+        that it has on it, DuckDB's among them.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, file: BinaryIO) -> N
     before = _before(path)
     with _one_at_a_time:
         try:
-            _keep(path, file)
+            _keep(path, descriptor)
         except OSError as error:
             _log.warning("the write-ahead log stays as it is: no copy", store=str(path), reason=str(error))
             _remove_copy(path)
@@ -105,20 +104,20 @@ def _remove_copy(path: Path) -> None:
     _log_of(_before(path)).unlink(missing_ok=True)
 
 
-def _keep(path: Path, file: BinaryIO) -> None:
+def _keep(path: Path, descriptor: int) -> None:
     before = _before(path)
     with _log_of(path).open("rb") as log:
-        _copy(log, _log_of(before))
-    _copy(file, _unfinished(before))
+        _copy(log.fileno(), _log_of(before))
+    _copy(descriptor, _unfinished(before))
     _unfinished(before).replace(before)
     _sync_folder(path)
 
 
-def _copy(source: BinaryIO, target: Path) -> None:
+def _copy(descriptor: int, target: Path) -> None:
     offset = 0
     with target.open("wb") as copy:
-        target.chmod(os.fstat(source.fileno()).st_mode & 0o777)
-        while piece := os.pread(source.fileno(), _PIECE_BYTES, offset):
+        target.chmod(os.fstat(descriptor).st_mode & 0o777)
+        while piece := os.pread(descriptor, _PIECE_BYTES, offset):
             copy.write(piece)
             offset += len(piece)
         copy.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import uuid4
 
 import duckdb
@@ -53,11 +54,11 @@ class Store:
     """An open store: DuckDB or SQLite file, or PostgreSQL. Safe to share between threads; close it once, at the end."""
 
     def __init__(
-        self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str, file: BinaryIO | None = None
+        self, engine: Engine, root: duckdb.DuckDBPyConnection | None, name: str, descriptor: int | None = None
     ) -> None:
         self._engine = engine
         self._root = root
-        self._file = file
+        self._descriptor = descriptor
         self.checkpoint_bytes = CHECKPOINT_BYTES
         """Size from which DuckDB's write-ahead log is moved into its file, between two transactions."""
         self._change = threading.Condition()
@@ -152,7 +153,7 @@ class Store:
 
     def _checkpoint_if_due(self, *, is_idle: bool) -> None:
         """Move the write-ahead log into the file; whoever wants to begin waits meanwhile, as `_change` is held."""
-        if self._root is None or self._file is None:
+        if self._root is None or self._descriptor is None:
             return
         if not is_idle:
             self._is_overdue = is_due(Path(self.name), checkpoint_bytes=self.checkpoint_bytes, factor=OVERDUE_FACTOR)
@@ -161,7 +162,7 @@ class Store:
         if not is_due(Path(self.name), checkpoint_bytes=self.checkpoint_bytes):
             return
         try:
-            checkpoint(self._root, Path(self.name), self._file)
+            checkpoint(self._root, Path(self.name), self._descriptor)
         except duckdb.Error as error:
             self._is_closed = True
             _log.error("the store is closed: opened anew, it has all that was committed", reason=reason(error))
@@ -183,11 +184,12 @@ class Store:
 
     def _let_go(self) -> None:
         self._engine.dispose()
-        if self._root is not None and self._file is not None:
-            with self._file, contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
+        if self._root is not None and self._descriptor is not None:
+            with contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
                 # On a full disk this fails, and what is committed stays in the write-ahead log.
                 if is_due(Path(self.name), at_close=True):
-                    checkpoint(self._root, Path(self.name), self._file)
+                    checkpoint(self._root, Path(self.name), self._descriptor)
+            os.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -264,10 +266,10 @@ def _open_duckdb(url: URL, *, creates: bool) -> Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         put_back(path)
         root = connect_file(path)
-        file = path.open("rb")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # never closed by a collector, which would unlock it
     except (duckdb.Error, OSError) as error:
         raise StoreError(f"opening {path}", _opening_reason(error)) from error
-    return Store(create_file_engine(root), root, str(path), file)
+    return Store(create_file_engine(root), root, str(path), descriptor)
 
 
 def _opening_reason(error: Exception) -> str:

@@ -44,6 +44,7 @@ from core.store.schema import (
     probability_column,
     recordings,
 )
+from core.store.visibility import visible
 
 SKIP, UNDO = "skip", "undo"
 _NAMESPACE = UUID("6d6f9c0e-3f57-5f0b-8a3e-5f7a1f1c2b77")
@@ -339,8 +340,8 @@ def select_actions(
     return [_action(row) for row in rows]
 
 
-def select_last_judged(store: Store, *, n: int, start: int = 0) -> list[Judged]:
-    """`n` recordings of all projects that have a prediction and that people named a label of, last named first."""
+def select_last_judged(store: Store, *, n: int, start: int = 0, reader: Reader) -> list[Judged]:
+    """`n` recordings whose predictions `reader` sees and that people named a label of, last named first."""
     said, decided = labelling_ratings.c, labelling_decisions.c
     named = union_all(
         select(said.project_id, said.recording_id, said.rated_at.label("at")).where(
@@ -355,7 +356,11 @@ def select_last_judged(store: Store, *, n: int, start: int = 0) -> list[Judged]:
         select(named.c.project_id, named.c.recording_id, last.label("at"))
         .where(
             select(predictions.c.id)
-            .where(predictions.c.recording_id == named.c.recording_id, predictions.c.project_id == named.c.project_id)
+            .where(
+                predictions.c.recording_id == named.c.recording_id,
+                predictions.c.project_id == named.c.project_id,
+                visible(reader, predictions),
+            )
             .exists()
         )
         .group_by(named.c.project_id, named.c.recording_id)

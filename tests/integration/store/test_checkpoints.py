@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -51,7 +52,7 @@ def abandon(store: Store) -> None:
     """Leave the files as a killed process does."""
     store._engine.dispose()
     store._root.close()
-    store._file.close()
+    os.close(store._descriptor)
 
 
 def has(store: Store, recording_id) -> bool:
@@ -86,7 +87,7 @@ def test_torn_in_the_middle_of_a_checkpoint_all_that_was_committed_is_there(path
         first = add(store)
     store = open_store(path)
     second = add(store)
-    checkpoints._keep(path, store._file)
+    checkpoints._keep(path, store._descriptor)
     abandon(store)
     tear(path)
     with open_store(path) as store:
@@ -98,7 +99,7 @@ def test_torn_in_the_middle_of_a_checkpoint_all_that_was_committed_is_there(path
 def test_killed_after_the_checkpoint_but_before_its_copy_was_gone(path):
     store = open_store(path)
     recording = add(store)
-    checkpoints._keep(path, store._file)
+    checkpoints._keep(path, store._descriptor)
     store._root.execute("CHECKPOINT")
     abandon(store)
     assert not log_of(path).exists()
@@ -110,7 +111,7 @@ def test_killed_after_the_checkpoint_but_before_its_copy_was_gone(path):
 def test_put_back_by_half_is_put_back_whole(path):
     store = open_store(path)
     recording = add(store)
-    checkpoints._keep(path, store._file)
+    checkpoints._keep(path, store._descriptor)
     abandon(store)
     tear(path)
     path.with_name(path.name + ".before.wal").replace(log_of(path))
@@ -223,7 +224,7 @@ def test_a_living_process_keeps_its_copy(path):
         "import sys; from pathlib import Path; from core.store import checkpoints; "
         "from core.store.engine import open_store; from tests.factories import make_recording; "
         "from core.store.recordings import insert_recording; path = Path(sys.argv[1]); store = open_store(path); "
-        "insert_recording(store, recording=make_recording()); checkpoints._keep(path, store._file); "
+        "insert_recording(store, recording=make_recording()); checkpoints._keep(path, store._descriptor); "
         "print(1, flush=True); input()"
     )
     child = subprocess.Popen(
