@@ -3,8 +3,10 @@
 // anew, and the gate leads to the sign-in page and back.
 export default function ({ data }) {
   if (data.leave) {
-    window.location.replace(data.leave);
-    return;
+    const leave = () => window.location.replace(data.leave);
+    leave();
+    const again = setInterval(leave, 3_000);  // what Streamlit does to the address at that moment may end the first try
+    return () => clearInterval(again);
   }
   const CLOCK = "telepathy_renewed_at";
   if (localStorage.getItem(CLOCK) === null) localStorage.setItem(CLOCK, String(Date.now()));  // just signed in
