@@ -63,7 +63,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     workbench.report_clock.start()
     if workbench.mailer.is_configured:
         workbench.mail_link = partial(mail_link, workbench)
-    note_port(settings, st.get_option("server.port"))
+    note_port(settings, st.get_option("server.port"), is_https=session.speaks_https())
     await asyncio.to_thread(tell_set_up_link, workbench.access, settings)
     see_who_connects()
     drain_when_told_to_stop(settings.shutdown_deadline_s)

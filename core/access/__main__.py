@@ -213,8 +213,8 @@ def _print_link(access: Access, email: str) -> None:
     token = access.reset_link(access.user_by_email(email).email)
     if token is None:
         raise UnknownUserError(f"for {email} that is active")
-    port = noted_port(access.settings)
-    typer.echo(link_address(access.settings, LinkKind.PASSWORD_RESET, token, port=port))
+    port, is_https = noted_port(access.settings)
+    typer.echo(link_address(access.settings, LinkKind.PASSWORD_RESET, token, port=port, is_https=is_https))
 
 
 def _print_row(*cells: str) -> None:

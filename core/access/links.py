@@ -16,21 +16,25 @@ LINK_PATHS = {
 PORT = 8501
 """Where `make run` starts the workbench."""
 PORT_FILE = "port"
-"""In the data folder."""
+"""In the data folder: the port, and `https` behind it where the process has a certificate."""
 
 
-def note_port(settings: Settings, port: int) -> None:
+def note_port(settings: Settings, port: int, *, is_https: bool = False) -> None:
     """Have links that other programs print lead to this process. A folder that cannot be written costs only that."""
     with contextlib.suppress(OSError):
-        (settings.data_dir / PORT_FILE).write_text(f"{port}\n")
+        (settings.data_dir / PORT_FILE).write_text(f"{port} https\n" if is_https else f"{port}\n")
 
 
-def noted_port(settings: Settings) -> int:
-    """Where the workbench on this data runs, or ran last; where `make run` starts it if it never did."""
+def noted_port(settings: Settings) -> tuple[int, bool]:
+    """Where the workbench on this data runs, or ran last, and whether it speaks https itself.
+
+    Where `make run` starts it, if it never did.
+    """
     try:
-        return int((settings.data_dir / PORT_FILE).read_text())
+        port, *scheme = (settings.data_dir / PORT_FILE).read_text().split()
+        return int(port), scheme == ["https"]
     except (OSError, ValueError):
-        return PORT
+        return PORT, False
 
 
 def link_address(settings: Settings, kind: LinkKind, token: str, *, port: int = PORT, is_https: bool = False) -> str:

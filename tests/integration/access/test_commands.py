@@ -219,6 +219,8 @@ def test_link_leads_to_the_port_of_the_process_or_to_the_public_address(operator
     make_user(access, "ada@example.org", password=None)
     note_port(settings, 8623)
     assert operator.says("user", "link", "ada@example.org").startswith("http://localhost:8623/link?token=")
+    note_port(settings, 8623, is_https=True)
+    assert operator.says("user", "link", "ada@example.org").startswith("https://localhost:8623/link?token=")
     public = Operator(settings)
     public.environ["TELEPATHY_PUBLIC_URL"] = "https://voices.example.org"
     assert public.says("user", "link", "ada@example.org").startswith("https://voices.example.org/link?token=")
