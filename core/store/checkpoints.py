@@ -56,8 +56,9 @@ def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, descriptor: int) -> 
 
     Raises
     ------
-    duckdb.Error
-        DuckDB failed in the middle. Nothing may be written until the file is opened anew, which puts the copy back.
+    duckdb.Error, OSError
+        DuckDB failed in the middle, or the copy could not be removed. Nothing may be written until the file is opened
+        anew, which puts the copy back.
     """
     before = _before(path)
     with _one_at_a_time:
@@ -65,6 +66,7 @@ def checkpoint(root: duckdb.DuckDBPyConnection, path: Path, descriptor: int) -> 
             _keep(path, descriptor)
         except OSError as error:
             _log.warning("the write-ahead log stays as it is: no copy", store=str(path), reason=str(error))
+            before.unlink(missing_ok=True)
             _remove_copy(path)
             return
         try:

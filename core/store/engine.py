@@ -163,7 +163,7 @@ class Store:
             return
         try:
             checkpoint(self._root, Path(self.name), self._descriptor)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             self._is_closed = True
             _log.error("the store is closed: opened anew, it has all that was committed", reason=reason(error))
 
@@ -185,8 +185,8 @@ class Store:
     def _let_go(self) -> None:
         self._engine.dispose()
         if self._root is not None and self._descriptor is not None:
-            with contextlib.closing(self._root), contextlib.suppress(duckdb.Error):
-                # On a full disk this fails, and what is committed stays in the write-ahead log.
+            with contextlib.closing(self._root), contextlib.suppress(duckdb.Error, OSError):
+                # On a full disk this fails, and what is committed stays in the log, or in the copy beside the file.
                 if is_due(Path(self.name), at_close=True):
                     checkpoint(self._root, Path(self.name), self._descriptor)
             os.close(self._descriptor)

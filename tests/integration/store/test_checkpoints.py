@@ -195,6 +195,41 @@ def test_without_room_for_the_copy_the_log_stays_and_the_store_goes_on(path, mon
         assert has(store, recording)
 
 
+def test_a_copy_that_is_not_sure_to_be_on_the_disk_is_not_put_back_later(path, monkeypatch):
+    def broken(_):
+        raise OSError(5, "Input/output error")
+
+    store = open_store(path)
+    monkeypatch.setattr("core.store.checkpoints._sync_folder", broken)
+    store.checkpoint_bytes = 0
+    first = add(store)
+    monkeypatch.undo()
+    assert files(path) == {path.name, log_of(path).name}
+    store.checkpoint_bytes = checkpoints.CHECKPOINT_BYTES
+    later = add(store)
+    abandon(store)
+    with open_store(path) as store:
+        assert has(store, first)
+        assert has(store, later)
+
+
+def test_a_copy_that_cannot_be_removed_ends_the_store_and_nothing_is_lost(path, monkeypatch):
+    def stuck(self, missing_ok=False):
+        raise OSError(30, "Read-only file system")
+
+    store = open_store(path)
+    store.checkpoint_bytes = 0
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.unlink", stuck)
+        with store.transaction("doing one thing") as connection:
+            connection.exec_driver_sql("CREATE TABLE last_thing AS SELECT 7 AS i")
+    with pytest.raises(StoreError, match="it has been closed"):
+        add(store)
+    abandon(store)
+    with open_store(path) as store, store.transaction("looking") as connection:
+        assert connection.exec_driver_sql("SELECT i FROM last_thing").scalar_one() == 7
+
+
 def test_after_an_error_in_the_middle_nothing_more_is_accepted_and_nothing_is_lost(path, monkeypatch):
     store = open_store(path)
     recording = add(store)
