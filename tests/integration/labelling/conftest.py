@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from starlette.testclient import TestClient
 
+from api.application import create_api
 from core.access.roles import ROLE_SCOPES
 from core.config import Settings
 from core.domain import Caller, LabellingSettings, Project, Purpose, QueueKind, Rating, Recording, Role
@@ -96,5 +98,17 @@ def make_studio(workbench) -> Callable[..., Studio]:
         given = {"annotators": tuple(person.user.id for person in annotators), "queues": {QueueKind.RANDOM: 100}}
         workbench.labelling.configure(project.id, LabellingSettings(**(given | settings)), by=owner)
         return Studio(workbench=workbench, project=project, owner=owner, annotators=annotators, recordings=recordings)
+
+    return make
+
+
+@pytest.fixture
+def client_of(workbench: Workbench) -> Callable[[Caller], TestClient]:
+    """A program of somebody's, with a key of theirs."""
+
+    def make(caller: Caller) -> TestClient:
+        return TestClient(
+            create_api(lambda: workbench), headers=key_header(workbench, user=caller.user, scopes=caller.scopes)
+        )
 
     return make

@@ -5,21 +5,8 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from starlette.testclient import TestClient
 
-from api.application import create_api
 from core.domain import RatedSegment
-from tests.callers import key_header
-
-
-@pytest.fixture
-def client_of(workbench):
-    def make(caller):
-        return TestClient(
-            create_api(lambda: workbench), headers=key_header(workbench, user=caller.user, scopes=caller.scopes)
-        )
-
-    return make
 
 
 def test_an_annotator_labels_takes_back_skips_and_sees_how_far_they_are(make_studio, client_of):

@@ -6,23 +6,11 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from starlette.testclient import TestClient
 
-from api.application import create_api
 from core.access.roles import ROLE_SCOPES
 from core.domain import RatedSegment, RatingFlag, Role
 from core.store.audit import select_audit_entries
 from tests.callers import key_header
-
-
-@pytest.fixture
-def client_of(workbench):
-    def make(caller):
-        return TestClient(
-            create_api(lambda: workbench), headers=key_header(workbench, user=caller.user, scopes=caller.scopes)
-        )
-
-    return make
 
 
 @pytest.fixture
