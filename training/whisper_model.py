@@ -56,7 +56,7 @@ _log = structlog.get_logger("training")
 
 NAME = "whisper"
 CORPORA = ("RAVDESS", "CREMA-D", "TESS", "SAVEE", "nEMO")
-PLAN = HeadPlan(n_components=1024, n_members=2, width=256, n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
+PLAN = HeadPlan(n_members=2, width=512, dropout_rates=(0.6, 0.5), n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
 N_PROBES = 300
 """Recordings on which the exported head must agree with Keras."""
 TEXTS = BundleTexts(
