@@ -46,4 +46,5 @@ def resident_mb() -> float:
 
 def disk_share(folder: Path) -> float:
     """The share in use, in [0, 1], of the disk that holds `folder`, as programs without privileges see it."""
-    return float(psutil.disk_usage(str(folder)).percent) / 100
+    usage = psutil.disk_usage(str(folder))
+    return float(usage.used) / float(usage.used + usage.free)  # `usage.percent` is rounded to thousandths
