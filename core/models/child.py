@@ -7,7 +7,7 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from core.config import REPOSITORY
@@ -54,6 +54,23 @@ def said_by(command: Sequence[str], workbench: Workbench, *, feed: Feed | None =
             thread.join()
         if child.stdout is not None:
             child.stdout.close()
+
+
+def what_it_does(said: Mapping[str, Any]) -> str:
+    """What a child says it does, with the time left.
+
+    >>> what_it_does({"doing": "Learning", "seconds_left": 44.2}), what_it_does({"doing": "Learning"})
+    ('Learning, 44 s left', 'Learning')
+    >>> what_it_does({"doing": "Learning", "seconds_left": 1004}), what_it_does({"doing": "Learning", "seconds_left": 9000})
+    ('Learning, 17 min left', 'Learning, 2.5 h left')
+    """
+    doing = str(said.get("doing", ""))
+    if "seconds_left" not in said:
+        return doing
+    left_s = float(said["seconds_left"])
+    if left_s < 95:
+        return f"{doing}, {left_s:.0f} s left"
+    return f"{doing}, {left_s / 60:.0f} min left" if left_s < 5700 else f"{doing}, {left_s / 3600:.1f} h left"
 
 
 def _start(command: Sequence[str], *, is_fed: bool) -> subprocess.Popen[bytes]:

@@ -62,6 +62,8 @@ def test_it_serves_by_its_labels_and_says_what_it_is_worth(tmp_path):
     assert not (tmp_path / "run" / "moods").exists()
     shares = [said["share"] for said in told]
     assert shares == sorted(shares)
+    heard_all = next(said for said in told if said["doing"] == "Listening to clip 16 of 16")
+    assert heard_all["seconds_left"] > 0, "it has yet to learn"
     assert told[-1]["event"] == "done"
 
 
