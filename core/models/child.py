@@ -61,8 +61,8 @@ def what_it_does(said: Mapping[str, Any]) -> str:
 
     >>> what_it_does({"doing": "Learning", "seconds_left": 44.2}), what_it_does({"doing": "Learning"})
     ('Learning, 44 s left', 'Learning')
-    >>> what_it_does({"doing": "Learning", "seconds_left": 1004}), what_it_does({"doing": "Learning", "seconds_left": 9000})
-    ('Learning, 17 min left', 'Learning, 2.5 h left')
+    >>> [what_it_does({"doing": "Learning", "seconds_left": seconds}) for seconds in (1004, 9000)]
+    ['Learning, 17 min left', 'Learning, 2.5 h left']
     """
     doing = str(said.get("doing", ""))
     if "seconds_left" not in said:

@@ -75,6 +75,10 @@ class RetrainingPlan:
 _BOUNDS = {"n_epochs": (1, 200), "learning_rate": (1e-6, 1e-2), "correction_share": (0.01, 0.99)}
 
 
+_TITLES = ("Retraining ", "Training ")
+"""What the titles of jobs begin with that make a model; its name follows."""
+
+
 def register(workbench: Workbench) -> None:
     """Let `workbench.jobs` do retrainings. Before its start."""
     workbench.jobs.register(KIND, retrain, title="Retraining", lane=Lane.TRAINING)
@@ -156,11 +160,15 @@ def require_name(workbench: Workbench, name: str) -> None:
     """Raise unless a new model can be called `name`: ModelNameTakenError, InvalidParameterError."""
     if not _NAME.fullmatch(name) or len(name) > 40:
         raise InvalidParameterError("name", repr(name), "small letters, digits and hyphens, 40 at most")
-    if name in {version.card.name for version in workbench.models.list_versions()[0]}:
+    if name in taken_names(workbench):
         raise ModelNameTakenError(name)
-    being_made = {job.title for job in workbench.jobs.list_jobs(reader=PROCESS, states=UNFINISHED)}
-    if being_made & {f"Retraining {name}", f"Training {name}"}:
-        raise ModelNameTakenError(name)
+
+
+def taken_names(workbench: Workbench) -> set[str]:
+    """Names of the models that there are, and of those that are being made."""
+    jobs = workbench.jobs.list_jobs(reader=PROCESS, states=UNFINISHED) if workbench.jobs.is_running else []
+    names = {job.title.removeprefix(begin) for job in jobs for begin in _TITLES if job.title.startswith(begin)}
+    return names | {version.card.name for version in workbench.models.list_versions()[0]}
 
 
 def read_corrections(text: str) -> tuple[list[CorrectedRecording], list[str]]:

@@ -60,7 +60,7 @@ def _interval(comparison: Comparison) -> str:
 
 
 def curve(rounds: Sequence[TrainingRound]) -> go.Figure:
-    """Recall on validation speakers and share of corrections right, in per cent, by round."""
+    """Recall on validation speakers and share of corrections right, in per cent, by round; loss on the right."""
     look = surface()
     figure = go.Figure()
     numbers = [one.number for one in rounds]
@@ -79,10 +79,8 @@ def curve(rounds: Sequence[TrainingRound]) -> go.Figure:
             line={"color": look.muted, "width": 2.5, "dash": "dash"},
             hovertemplate="Round %{x}: %{y:.1f} % recall on other speakers<extra></extra>",
         )
-    figure.update_xaxes(title="Round", rangemode="tozero")
-    figure.update_yaxes(title="%", range=[0, 102])
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.2, "x": 0})
-    return _dressed(figure, top=36)
+    _add_loss(figure, numbers, [one.loss_nats for one in rounds])
+    return _over_rounds(figure, numbers)
 
 
 def custom_curve(rounds: Sequence[CustomRound]) -> go.Figure:
@@ -104,22 +102,8 @@ def custom_curve(rounds: Sequence[CustomRound]) -> go.Figure:
         line={"color": look.muted, "width": 2.5, "dash": "dash"},
         hovertemplate="Round %{x}: %{y:.0f} % recall of its own clips<extra></extra>",
     )
-    figure.add_scatter(
-        x=numbers,
-        y=[one.loss_nats for one in rounds],
-        name="Loss",
-        yaxis="y2",
-        line={"color": look.muted, "width": 1.5, "dash": "dot"},
-        hovertemplate="Round %{x}: loss %{y:.2f} nats<extra></extra>",
-    )
-    figure.update_xaxes(title="Round", rangemode="tozero")
-    figure.update_layout(
-        yaxis={"title": "%", "range": [0, 102]},
-        yaxis2={"title": "nats", "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False},
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.25, "x": 0},
-    )
-    return _dressed(figure, top=44)
+    _add_loss(figure, numbers, [one.loss_nats for one in rounds])
+    return _over_rounds(figure, numbers)
 
 
 def compared_curves(rounds: Mapping[str, Sequence[CustomRound]]) -> go.Figure:
@@ -136,10 +120,7 @@ def compared_curves(rounds: Mapping[str, Sequence[CustomRound]]) -> go.Figure:
             line={"width": 2.5, "dash": dash, "color": colour},
             hovertemplate=f"{name}, round %{{x}}: %{{y:.0f}} %<extra></extra>",
         )
-    figure.update_xaxes(title="Round", rangemode="tozero")
-    figure.update_yaxes(title="Recall, %", range=[0, 102])
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.25, "x": 0})
-    return _dressed(figure, top=44)
+    return _over_rounds(figure, [one.number for points in rounds.values() for one in points], unit="Recall, %")
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Figure:
@@ -186,11 +167,37 @@ def shadow(counts: Sequence[ShadowCount], *, champion: str, shadow: str) -> go.F
     return _dressed(figure, height=max(HEIGHT_PX, 80 + 34 * len(emotions)))
 
 
-def _dressed(figure: go.Figure, *, height: int = HEIGHT_PX, top: int = 8) -> go.Figure:
+def _add_loss(figure: go.Figure, numbers: Sequence[int], losses_nats: Sequence[float]) -> None:
+    """The loss by round, on an axis of its own to the right."""
+    figure.add_scatter(
+        x=numbers,
+        y=losses_nats,
+        name="Loss",
+        yaxis="y2",
+        line={"color": surface().muted, "width": 1.5, "dash": "dot"},
+        hovertemplate="Round %{x}: loss %{y:.2f} nats<extra></extra>",
+    )
+    right = {"side": "right", "overlaying": "y", "showgrid": False, "rangemode": "tozero", "tickformat": ".1f"}
+    figure.update_layout(yaxis2={"title": "nats", **right})
+
+
+def _over_rounds(figure: go.Figure, numbers: Sequence[int], *, unit: str = "%") -> go.Figure:
+    """Shares by round: at most some ten rounds are named, whole ones; a legend that is broken into lines grows
+    upwards, away from the curves."""
+    figure.update_xaxes(title="Round", rangemode="tozero", dtick=max(1, math.ceil(max(numbers, default=1) / 10)))
+    figure.update_layout(
+        yaxis={"title": unit, "range": [0, 102]},
+        showlegend=True,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.04, "x": 0},
+    )
+    return _dressed(figure)
+
+
+def _dressed(figure: go.Figure, *, height: int = HEIGHT_PX) -> go.Figure:
     look = surface()
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": top, "b": 8},
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": look.text},

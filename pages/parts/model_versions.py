@@ -44,7 +44,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
         row_height=38,
         column_config={
             "Made": st.column_config.DateColumn(format="YYYY-MM-DD"),
-            "Size": st.column_config.NumberColumn(format="%.1f MB"),
+            "Size": st.column_config.NumberColumn(format="bytes"),
         },
         alt="Model versions",
     )
@@ -55,7 +55,7 @@ def draw(workbench: Workbench, caller: Caller) -> None:
 
 
 def versions_frame(versions: list[ModelVersion], standing: Standing) -> pd.DataFrame:
-    """Columns Model, State, Made from, Gate, Made, Size (MB), Commercial use."""
+    """Columns Model, State, Made from, Gate, Made, Size (bytes), Commercial use."""
     return pd.DataFrame(
         [
             (
@@ -64,7 +64,7 @@ def versions_frame(versions: list[ModelVersion], standing: Standing) -> pd.DataF
                 _origin(version),
                 _verdict(version.retrained),
                 version.card.created_at.date(),
-                version.card.size_bytes / 1e6,
+                version.card.size_bytes,
                 "allowed" if version.card.is_commercial_use_allowed else "not allowed",
             )
             for version in versions

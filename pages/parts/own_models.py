@@ -17,10 +17,11 @@ from core.models.versions import ModelVersion
 from core.workbench import Workbench
 from pages.parts import model_charts, projects, refusals, session, words
 from pages.parts.held_uploads import MAX_FILE_MB
-from pages.parts.retraining import LOOK_EVERY_S, N_JOBS, STATES, what_it_does
+from pages.parts.retraining import LOOK_EVERY_S, N_JOBS, STATES, ask_name, draw_all_when_one_ends, what_it_does
 
 DEFAULTS = CustomPlan()
 FILES, FOLDER, PLACE = "ZIP or files", "A folder of mine", "A folder on the server"
+PROBLEMS_HEIGHT_PX = 380
 FEW, HINT = 30, " (too few for more than a hint)"
 PROTOCOL_WORDS = {
     custom.STRATIFIED: "A tenth of the clips, same speakers",
@@ -90,9 +91,10 @@ def _draw_upload(workbench: Workbench, caller: Caller) -> None:
             accept_multiple_files="directory" if way == FOLDER else True,
             max_upload_size=MAX_FILE_MB,
             key=f"models_own_files_{way == FOLDER}_{round_key}",
-            help=f"Up to {MAX_FILES:,} clips. A CSV has the columns file and label, and perhaps speaker. "
-            "Without one, each clip lies in a folder that is called like its label: LABEL/clip.wav, or "
-            "SPEAKER/LABEL/clip.wav.",
+        )
+        st.caption(
+            f"Up to {MAX_FILES:,} clips. Each lies in a folder that is called like its label: `LABEL/clip.wav`, or "
+            "`SPEAKER/LABEL/clip.wav`. Or a CSV has the columns `file` and `label`, and perhaps `speaker`."
         )
     name = st.text_input("What you call it", key=f"models_own_set_name_{round_key}", max_chars=100, width=360)
     if st.button("Take it in", key="models_own_send", type="primary", disabled=not (files or location)):
@@ -132,13 +134,8 @@ def _draw_set(workbench: Workbench, caller: Caller, chosen: DataSetSummary) -> N
     if chosen.problems:
         title = f"{words.count(len(chosen.problems), 'file')} left out"
         with st.expander(title, icon=":material/warning:", key="models_own_problems"):
-            st.dataframe(
-                problems_frame(chosen),
-                hide_index=True,
-                key="models_own_problems_table",
-                column_config={"File": st.column_config.TextColumn(width="medium")},
-                alt="Files of this data set that cannot be learnt from, and why",
-            )
+            is_long = len(chosen.problems) > 8
+            st.table(problems_frame(chosen), hide_index=True, height=PROBLEMS_HEIGHT_PX if is_long else "content")
     with st.popover("Delete this data set", type="tertiary", icon=":material/delete:", key="models_own_delete"):
         st.markdown("Its clips are deleted for good. Models that learnt from it stay.", anchors=False)
         if st.button("Delete it", key="models_own_delete_yes", type="primary"):
@@ -148,8 +145,9 @@ def _draw_set(workbench: Workbench, caller: Caller, chosen: DataSetSummary) -> N
 
 
 def problems_frame(chosen: DataSetSummary) -> pd.DataFrame:
-    """Columns File, Problem."""
-    return pd.DataFrame([(clip.name, clip.problem) for clip in chosen.problems], columns=["File", "Problem"])
+    """Columns File, Problem; both for a table that reads markdown, and wraps what a grid would cut."""
+    shown = [(words.plain(clip.name), words.plain(clip.problem)) for clip in chosen.problems]
+    return pd.DataFrame(shown, columns=["File", "Problem"])
 
 
 # -- training
@@ -170,7 +168,7 @@ def _draw_form(workbench: Workbench, caller: Caller, chosen: DataSetSummary) -> 
         plan = _ask_plan(chosen)
     clips = custom.chosen_clips(chosen, labels) if labels else []
     obstacle = custom.obstacle_of(clips, plan)
-    name = st.text_input("Name of the new model", value=_free_name(workbench, chosen), key="models_own_name", width=360)
+    name = ask_name(workbench, _name_of(chosen), key="models_own_name")
     if obstacle:
         st.caption(f"{obstacle[0].upper()}{obstacle[1:]}.")
     else:
@@ -232,18 +230,17 @@ def _ask_plan(chosen: DataSetSummary) -> CustomPlan:
     )
 
 
-def _free_name(workbench: Workbench, chosen: DataSetSummary) -> str:
-    taken = {version.card.name for version in workbench.models.list_versions()[0]}
+def _name_of(chosen: DataSetSummary) -> str:
+    """What a model of a data set is called, where nobody calls it otherwise."""
     said = chosen.data_set.name.lower().removesuffix(".zip")
     letters = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in said)
-    start = "-".join(letters.split())[:32].strip("-") or "own"
-    names = [start, *(f"{start}-{number}" for number in range(2, len(taken) + 2))]
-    return next(name for name in names if name not in taken)
+    return "-".join(letters.split())[:32].strip("-") or "own"
 
 
 @st.fragment(run_every=LOOK_EVERY_S)
 def _draw_jobs(workbench: Workbench, caller: Caller) -> None:
     jobs = [job for job in workbench.jobs.list_jobs(reader=caller.reader) if job.kind == custom.KIND]
+    draw_all_when_one_ends(jobs, key="models_own_watched")
     if jobs:
         st.subheader("Trainings", anchor=False)
     for job in jobs[:N_JOBS]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -16,6 +18,9 @@ MAX_PROBLEMS = 5
 N_JOBS = 10
 LOOK_EVERY_S = 2.0
 DEFAULTS = RetrainingPlan()
+ADJUDICATED = "adjudicated"
+ALL, DECIDED = "All that were rated", "Those a reviewer decided"
+WHICH_HELP = "Where people disagree and no reviewer has decided, the model learns how many said what."
 STATES = {
     JobState.QUEUED: "waits",
     JobState.RUNNING: "learns",
@@ -63,7 +68,7 @@ def _draw_form(workbench: Workbench, caller: Caller, parent: str) -> None:
             anchors=False,
         )
         corrections, source = _ask_corrections(workbench, caller)
-        name = st.text_input("Name of the new model", key="models_name", value=_free_name(workbench, parent), width=360)
+        name = ask_name(workbench, re.sub(r"-\d+$", "", parent), key="models_name")
         with st.expander("Settings", key="models_settings"):
             plan = _ask_plan()
         if len(corrections) >= retraining.MIN_CORRECTIONS:
@@ -95,12 +100,21 @@ def _ask_corrections(workbench: Workbench, caller: Caller) -> tuple[Sequence[Cor
         )
     if chosen is not None:
         labels = workbench.labelling.consensus(chosen, reader=caller.reader)
+        decided = [label for label in labels if label.method == ADJUDICATED]
+        if 0 < len(decided) < len(labels):
+            which = st.radio("Recordings", (ALL, DECIDED), key="models_which", horizontal=True, help=WHICH_HELP)
+            labels = decided if which == DECIDED else labels
         corrections, n_left_out = retraining.corrections_of(labels)
         if n_left_out:
             st.caption(f"{n_left_out:,} recordings are left out: no label of theirs is one of the eight emotions.")
         if not corrections:
             st.info("Nobody has rated a recording of this project yet.", icon=":material/info:")
         return corrections, f"labelling project {projects[chosen].name}"
+    if not projects:
+        st.caption(
+            "Corrections come from recordings that people rate in a project: set one up under *Label, Labelling*, rate "
+            "on *Annotate*, and decide what is disputed on *Review*. Or they come from a table."
+        )
     sent = st.file_uploader(
         "Table of corrections (CSV)",
         type=["csv"],
@@ -137,15 +151,27 @@ def _ask_plan() -> RetrainingPlan:
     return RetrainingPlan(n_epochs=n_epochs, learning_rate=float(learning_rate), correction_share=share / 100)
 
 
-def _free_name(workbench: Workbench, parent: str) -> str:
-    taken = {version.card.name for version in workbench.models.list_versions()[0]}
-    start = parent.rstrip("0123456789").rstrip("-") or parent
-    return next(name for number in range(2, len(taken) + 3) if (name := f"{start}-{number}") not in taken)
+def ask_name(workbench: Workbench, wanted: str, *, key: str) -> str:
+    """Asks what a new model is to be called; proposes `wanted`, with a number where that is taken."""
+    taken = retraining.taken_names(workbench)
+    numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+    free = next(name for name in itertools.chain([wanted], numbered) if name not in taken)
+    # A key for each proposal: under one key, a field keeps what it said when another data set is chosen.
+    return st.text_input("Name of the new model", key=f"{key}_{free}", value=free, width=360)
+
+
+def draw_all_when_one_ends(jobs: Sequence[Job], *, key: str) -> None:
+    """Have the whole page drawn once a job that was watched has ended: what came of it stands elsewhere on it."""
+    watched = st.session_state.get(key, frozenset())
+    st.session_state[key] = frozenset(job.id for job in jobs if not job.state.has_ended)
+    if watched & {job.id for job in jobs if job.state.has_ended}:
+        st.rerun()
 
 
 @st.fragment(run_every=LOOK_EVERY_S)
 def _draw_jobs(workbench: Workbench, caller: Caller) -> None:
     jobs = [job for job in workbench.jobs.list_jobs(reader=caller.reader) if job.kind == retraining.KIND]
+    draw_all_when_one_ends(jobs, key="models_watched")
     if not jobs:
         return
     st.subheader("Retrainings", anchor=False)

@@ -76,7 +76,7 @@ def test_an_analyst_looks_and_changes_nothing(open_page, own, sign_in):
 
 def test_a_table_says_how_many_corrections_it_holds_and_what_is_wrong(open_page):
     app = open_page("models")
-    assert app.text_input(key="models_name").value == "tiny-2"
+    assert app.text_input(key="models_name_tiny-2").value == "tiny-2"
     assert app.button(key="models_begin").disabled
     rows = "".join(f"01900000-0000-7000-8000-00000000000{number},sad\n" for number in range(6))
     table = f"recording_id,label\n{rows}nobody,happy\n".encode()

@@ -14,6 +14,10 @@ def button(app, label):
     return next(each for each in app.button if each.label == label)
 
 
+def name_field(app):
+    return next(each for each in app.text_input if (each.key or "").startswith("models_own_name"))
+
+
 @pytest.fixture
 def page(open_page, workbench):
     workbench.jobs.start(polling_interval_s=0.02)
@@ -32,8 +36,8 @@ def send(app, files):
 def test_a_zip_becomes_a_model_that_stands_beside_others(page, workbench):
     extra = {"set/s0/bored/bad.wav": b"nothing", "set/loose.wav": voice_wav(seconds=0.5, pitch_hz=400.0)}
     app = send(page, [("moods.zip", own_zip(6, extra=extra), "application/zip")])
-    problems = next(each.value for each in app.dataframe if "Problem" in each.value.columns)
-    assert set(problems["File"]) == extra.keys()
+    problems = next(each.value for each in app.table if "Problem" in each.value.columns)
+    assert {name.replace("\\", "") for name in problems["File"]} == extra.keys()
     labels = next(each for each in app.get("button_group") if each.label == "Labels to learn")
     assert set(labels.value) == {"bored", "excited"}
     assert any("12 clips; about 10 s" in caption.value.replace("\u00a0", " ") for caption in app.caption)
@@ -43,8 +47,10 @@ def test_a_zip_becomes_a_model_that_stands_beside_others(page, workbench):
     assert any("12 clips; about 30 s" in caption.value.replace("\u00a0", " ") for caption in app.caption)
     next(each for each in app.selectbox if each.key == "models_own_network").set_value("head").run()
     next(each for each in app.slider if each.key == "models_own_epochs").set_value(5).run()
+    assert name_field(app).value == "moods"
     button(app, "Train").click().run()
     assert not app.exception
+    assert name_field(app).value == "moods-2", "moods is being made"
     [job] = [job for job in workbench.jobs.list_jobs(reader=PROCESS) if job.kind == "train"]
     wait_until(lambda: workbench.jobs.job(job.id, reader=PROCESS).state.has_ended, timeout_s=120)
     assert workbench.jobs.job(job.id, reader=PROCESS).state is JobState.SUCCEEDED
