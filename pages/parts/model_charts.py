@@ -48,14 +48,15 @@ def gate(verdict: Gate) -> go.Figure:
             y=[name],
             mode="markers",
             marker={"color": look.text, "size": 11},
-            hovertemplate=f"{name}: %{{x:+.1f}} points ({_interval(comparison)})<extra></extra>",
+            hovertemplate=f"{name}: %{{x:+.1f}} points ({interval(comparison)})<extra></extra>",
         )
     figure.update_yaxes(type="category", categoryarray=[name for name, _, _ in rows], range=[-0.6, 1.6])
     figure.update_xaxes(title="Change, points; dotted: the least that passes", zeroline=True, zerolinecolor=look.line)
     return _dressed(figure)
 
 
-def _interval(comparison: Comparison) -> str:
+def interval(comparison: Comparison) -> str:
+    """The ends of the interval of a difference, in points."""
     return f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}"
 
 

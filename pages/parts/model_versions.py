@@ -218,7 +218,10 @@ def _compared(name: str, comparison: Comparison, figure: str) -> str:
     if math.isnan(comparison.difference):
         return f"{name}: none at hand."
     before, after = 100 * comparison.champion, 100 * comparison.challenger
-    return f"{name}: {figure} {before:.1f}\xa0% to {after:.1f}\xa0% over {comparison.n_clips:,} clips."
+    return (
+        f"{name}: {figure} from {before:.1f}\xa0% to {after:.1f}\xa0% over {comparison.n_clips:,} clips, "
+        f"{100 * comparison.difference:+.1f} points ({model_charts.interval(comparison)})."
+    )
 
 
 def _draw_scores(version: ModelVersion) -> None:

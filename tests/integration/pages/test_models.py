@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from core.domain import Role
+from core.domain import PROCESS, JobState, Role
+from core.models import retraining
 from tests.challengers import PARENT, challenger
+from tests.labelling_projects import make_labelled, rate_all
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -43,6 +48,28 @@ def test_an_admin_deploys_a_challenger_and_rolls_back(open_page, own, workbench)
     assert "rolled back to **tiny**" in said(app)
 
 
+def drawn_intervals(app):
+    """What the chart of the gate draws: a difference with the ends of its interval, in points, by row."""
+    [chart] = [chart for chart in app.get("plotly_chart") if chart.proto.id.endswith("models_gate")]
+    found = {}
+    for trace in json.loads(chart.proto.spec)["data"]:
+        found.setdefault(trace["y"][0], {})[trace["mode"]] = trace["x"]
+    return {row: (*drawn["markers"], *drawn["lines"]) for row, drawn in found.items()}
+
+
+@pytest.mark.parametrize("passes", [True, False], ids=["passed", "stopped"])
+def test_the_gate_shows_the_intervals_that_it_decided_by(open_page, own, workbench, passes):
+    challenger(own, passes=passes)
+    gate = workbench.models.version("tiny-2").retrained.gate
+    app = look_at(open_page("models"), "tiny-2")
+    drawn = drawn_intervals(app)
+    for row, decided in {"Test speakers": gate.test, "Corrections": gate.corrections}.items():
+        assert drawn[row] == pytest.approx([100 * decided.difference, 100 * decided.low, 100 * decided.high])
+        difference, low, high = (f"{100 * each:+.1f}" for each in (decided.difference, decided.low, decided.high))
+        assert f"over {decided.n_clips} clips, {difference} points ({low} to {high})." in said(app)
+    assert "95 % interval (paired bootstrap)" in said(app)
+
+
 def test_what_the_gate_stops_is_deployed_with_a_reason_only(open_page, own, workbench):
     challenger(own, passes=False)
     app = look_at(open_page("models"), "tiny-2")
@@ -72,6 +99,49 @@ def test_an_analyst_looks_and_changes_nothing(open_page, own, sign_in):
     keys = {button.key for button in app.button}
     assert not {key for key in keys if key and key.startswith(("models_deploy", "models_shadow", "models_roll"))}
     assert "Admins deploy models" in said(app)
+
+
+@pytest.fixture
+def rated(workbench):
+    """Six recordings that two people rated, of which they disagree about one; a reviewer decided two others."""
+    labelled = make_labelled(workbench, n_clips=6, overlap=2)
+    rate_all(workbench, labelled, labelled.annotators[0], ["happy", "sad", "angry"])
+    rate_all(workbench, labelled, labelled.annotators[1], ["calm", "sad", "angry", "happy", "sad", "angry"])
+    for recording in labelled.recordings[1:3]:
+        workbench.labelling.adjudicate(labelled.project.id, recording.id, "fearful", by=labelled.owner)
+    return labelled
+
+
+def test_what_people_rated_becomes_a_model_by_the_button(open_page, workbench, rated, monkeypatch):
+    sent = []
+    begin = retraining.begin
+    monkeypatch.setattr(
+        retraining,
+        "begin",
+        lambda of, corrections, **given: sent.extend(corrections) or begin(of, corrections, **given),
+    )
+    workbench.jobs.start(polling_interval_s=0.02)
+    app = open_page("models")
+    assert "6 corrections; about" in said(app)
+    app.radio(key="models_which").set_value("Those a reviewer decided").run()
+    assert "2 corrections; at least 5 are needed." in said(app)
+    assert app.button(key="models_begin").disabled
+    app.radio(key="models_which").set_value("All that were rated").run()
+    app.slider(key="models_epochs").set_value(5).run()
+    app.button(key="models_begin").click().run()
+    assert not app.exception
+    [job] = [job for job in workbench.jobs.list_jobs(reader=PROCESS) if job.kind == retraining.KIND]
+    wait_until(lambda: workbench.jobs.job(job.id, reader=PROCESS).state.has_ended, timeout_s=120)
+    assert workbench.jobs.job(job.id, reader=PROCESS).state is JobState.SUCCEEDED
+    made = workbench.models.version("tiny-2").retrained
+    assert (made.n_corrections, made.n_epochs) == (6, 5)
+    assert made.source == f"labelling project {rated.project.name}"
+    shares = {each.recording_id: each.shares for each in sent}
+    disputed, decided = rated.recordings[0].id, rated.recordings[1].id
+    assert shares[disputed] == {"happy": 0.5, "calm": 0.5}
+    assert shares[decided] == {"fearful": 1.0}
+    app.run()
+    assert "tiny-2" in app.dataframe[0].value["Model"].tolist()
 
 
 def test_a_table_says_how_many_corrections_it_holds_and_what_is_wrong(open_page):
