@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from api.access import Asking, OpenWorkbench
 from api.once import OnceRoute
@@ -13,6 +14,7 @@ from api.schemas_models import DeployRequest, ModelListShape, ModelShape, Standi
 from api.uploads import json_schema, received_json
 from core.domain import PROCESS
 from core.inference.model_scores import read_model_scores
+from core.models.versions import card_json
 from core.store.training_uses import count_deleted_training_recordings
 
 router = APIRouter(prefix="/api/v1", tags=["models"], route_class=OnceRoute)
@@ -34,6 +36,18 @@ def read_models(workbench: OpenWorkbench) -> ModelListShape:
             for version in sorted(versions, key=lambda version: version.card.name)
         ]
     )
+
+
+@router.get(
+    "/models/{name}/card",
+    summary="Read a model's card",
+    response_class=JSONResponse,
+    responses=refusals(401, 404, 422, 503),
+)
+def read_card(name: str, workbench: OpenWorkbench) -> Response:
+    """The whole card as it is kept: data, settings, every score by group, caveats. Its fields depend on how a model
+    was made."""
+    return Response(card_json(workbench.models.version(name)), media_type="application/json")
 
 
 @router.post(

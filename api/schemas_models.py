@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -15,7 +16,7 @@ from core.domain import Label
 from core.evaluation.gate import Comparison
 from core.inference.model_scores import Measured, ModelScore
 from core.models.models import Standing
-from core.models.versions import CustomTrained, ModelVersion, Retrained, TrainingRound
+from core.models.versions import CustomTrained, LearntCorpus, ModelVersion, Retrained, TrainingRound
 
 
 class MeasuredShape(Shape):
@@ -179,6 +180,20 @@ class StandingShape(Shape):
         return StandingShape(deployed=standing.deployed, before=list(standing.before), shadow=standing.shadow)
 
 
+class LearntCorpusShape(Shape):
+    """A corpus that a model learnt from."""
+
+    name: str
+    n_recordings: int
+    n_speakers: int
+    hours: float
+    licence: str
+
+    @staticmethod
+    def of(corpus: LearntCorpus) -> LearntCorpusShape:
+        return LearntCorpusShape.model_validate(asdict(corpus))
+
+
 class ModelShape(Shape):
     """What a model says of itself."""
 
@@ -200,6 +215,10 @@ class ModelShape(Shape):
     state: Literal["deployed", "shadow", "available"] = Field(
         description="Whether it answers, listens silently, or does so only for requests that name it."
     )
+    corpora: list[LearntCorpusShape] = Field(
+        description="What it learnt from, itself or as the model it was made of, beside corrections and own data sets."
+    )
+    settings: dict[str, str] = Field(description="How it learnt, by the names of its card.")
     scores: list[ModelScoreShape] = Field(description="A score means nothing without its protocol.")
     retrained: RetrainedShape | None = Field(description="How it was made of another model; null where it was not.")
     trained: TrainedShape | None = Field(
@@ -225,6 +244,8 @@ class ModelShape(Shape):
             is_commercial_use_allowed=card.is_commercial_use_allowed,
             is_default=is_deployed,
             state="deployed" if is_deployed else "shadow" if card.name == standing.shadow else "available",
+            corpora=[LearntCorpusShape.of(corpus) for corpus in version.corpora],
+            settings=dict(version.settings),
             scores=[ModelScoreShape.of(score) for score in scores],
             retrained=None if version.retrained is None else RetrainedShape.of(version.retrained),
             trained=None if version.trained is None else TrainedShape.of(version.trained),

@@ -123,6 +123,7 @@ ROUTES: Mapping[tuple[str, str], Rule] = {
     ("POST", "/api/v1/labelling/{project_id}/assignments"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("PUT", "/api/v1/labelling/{project_id}/settings"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/models"): Rule(),
+    ("GET", "/api/v1/models/{name}/card"): Rule(),
     ("GET", "/api/v1/data-sets"): Rule(roles=WORKING, scope=Scope.READ),
     ("POST", "/api/v1/data-sets"): Rule(roles=WORKING, scope=Scope.PREDICT),
     ("GET", "/api/v1/data-sets/{data_set_id}"): Rule(roles=WORKING, scope=Scope.READ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,17 @@ class CustomTrained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearntCorpus:
+    """A corpus that a version learnt from, itself or as the one it was made of."""
+
+    name: str
+    n_recordings: int
+    n_speakers: int
+    hours: float
+    licence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
     """One model at hand."""
 
@@ -95,6 +106,10 @@ class ModelVersion:
     """None for what was not made of somebody's own data set."""
     has_own_encoder: bool = True
     """Whether other heads can be put on its encoder."""
+    corpora: tuple[LearntCorpus, ...] = ()
+    """Of recordings that came with their labels; none for what was learnt from somebody's own data set alone."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """How it learnt, by the names of the card: that of the retraining or training, where there was one."""
 
 
 def read_versions(settings: Settings) -> tuple[list[ModelVersion], list[ModelError]]:
@@ -123,6 +138,7 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         made = fields.get("retraining")
         retrained = None if made is None else _retrained(made, fields["data"]["corrections"])
         trained = _trained(fields["training"], fields["data"]) if "training" in fields else None
+        corpora = tuple(_corpus(name, found) for name, found in fields.get("data", {}).get("corpora", {}).items())
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedModelError(folder.name, f"its retraining cannot be read in {CARD} ({error!r})") from error
     has_own_encoder = (
@@ -136,7 +152,44 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         retrained=retrained,
         trained=trained,
         has_own_encoder=has_own_encoder,
+        corpora=corpora,
+        settings=_settings(fields["training"] if trained else made["plan"] if made else fields.get("head", {})),
     )
+
+
+def card_json(version: ModelVersion) -> str:
+    """The card as it is kept, whole. Raises DamagedModelError."""
+    try:
+        return (version.folder / CARD).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DamagedModelError(version.card.name, f"{CARD} cannot be read ({error!r})") from error
+
+
+def _corpus(name: str, found: Mapping[str, Any]) -> LearntCorpus:
+    return LearntCorpus(
+        name=name,
+        n_recordings=int(found["n_recordings"]),
+        n_speakers=int(found["n_speakers"]),
+        hours=float(found["hours"]),
+        licence=str(found["licence"]),
+    )
+
+
+def _settings(plan: Mapping[str, Any]) -> dict[str, str]:
+    """
+    >>> _settings({"n_epochs": 20, "dropout_rates": [0.2, 0.5], "augmentations": {"noise": 0.5}, "rounds": [{}]})
+    {'n_epochs': '20', 'dropout_rates': '0.2, 0.5', 'augmentations': 'noise 0.5'}
+    """
+    return {name: said for name, value in plan.items() if name not in _NO_SETTINGS and (said := _said(value))}
+
+
+_NO_SETTINGS = ("author", "parent", "rounds", "confusion")
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def rename_author(settings: Settings, author: str, name: str) -> None:

@@ -12,7 +12,7 @@ from core.domain import Caller, ModelCard, own_labels
 from core.evaluation.gate import Comparison
 from core.inference.model_scores import Measured, read_model_scores
 from core.models.models import Standing
-from core.models.versions import CustomTrained, ModelVersion, Retrained
+from core.models.versions import CustomTrained, ModelVersion, Retrained, card_json
 from core.store.models import ModelEvent, ModelEventKind
 from core.workbench import Workbench
 from pages.parts import model_charts, refusals, session, words
@@ -134,6 +134,7 @@ def _draw_version(workbench: Workbench, caller: Caller, version: ModelVersion, s
             _draw_trained(card, version.trained)
         _draw_scores(version)
         _draw_shadow(workbench, version, standing)
+        _draw_card(version)
 
 
 def _draw_actions(workbench: Workbench, caller: Caller, version: ModelVersion, standing: Standing) -> None:
@@ -279,6 +280,57 @@ def _draw_shadow(workbench: Workbench, version: ModelVersion, standing: Standing
         key="models_shadow_chart",
         config={"displayModeBar": False},
     )
+
+
+def _draw_card(version: ModelVersion) -> None:
+    """What it learnt from and how, what to bear in mind, and the whole card to take away."""
+    with st.expander("Data, settings and caveats", key="models_card"):
+        if version.corpora:
+            st.table(corpora_frame(version), hide_index=True)
+        if version.retrained is not None:
+            n = words.count(version.retrained.n_corrections, "correction")
+            st.markdown(f"And {n}: {words.plain(version.retrained.source)}.", anchors=False)
+        if version.trained is not None:
+            labels = ", ".join(f"{label} {n:,}" for label, n in version.trained.labels.items())
+            st.markdown(f"Data set {words.plain(version.trained.data_set)}: {words.plain(labels)}.", anchors=False)
+        if version.settings:
+            said = "; ".join(f"{setting_words(name)} {value}" for name, value in version.settings.items() if value)
+            st.markdown(f"Settings: {words.plain(said)}.", anchors=False)
+        for caveat in read_model_scores(version.folder).caveats:
+            st.markdown(f"- {words.plain(caveat)}", anchors=False)
+        st.download_button(
+            "The whole card (JSON)",
+            card_json(version),
+            file_name=f"{version.card.version}.json",
+            mime="application/json",
+            key=f"models_card_file_{version.card.name}",
+            on_click="ignore",
+        )
+
+
+def corpora_frame(version: ModelVersion) -> pd.DataFrame:
+    """Columns Learnt from, Recordings, Speakers, Hours, Licence; for a table that reads markdown."""
+    rows = [
+        (
+            words.plain(each.name),
+            f"{each.n_recordings:,}",
+            f"{each.n_speakers:,}",
+            f"{each.hours:.1f}",
+            words.plain(each.licence),
+        )
+        for each in version.corpora
+    ]
+    return pd.DataFrame(rows, columns=["Learnt from", "Recordings", "Speakers", "Hours", "Licence"])
+
+
+def setting_words(name: str) -> str:
+    """
+    >>> setting_words("n_epochs"), setting_words("learning_rate"), setting_words("is_masked_by_corpus")
+    ('rounds', 'learning rate', 'masked by corpus')
+    """
+    if name == "n_epochs":
+        return "rounds"
+    return name.removeprefix("n_").removeprefix("is_").removeprefix("are_").replace("_", " ")
 
 
 def _draw_history(events: list[ModelEvent]) -> None:

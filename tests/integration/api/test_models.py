@@ -33,6 +33,16 @@ def test_a_retrained_model_is_listed_with_its_parent_and_gate(client, version):
         {"round": 2, "loss_nats": 1.2, "validation_recall": 0.62, "corrections_accuracy": 0.5},
     ]
     assert found["tiny-2"]["version"] == version
+    assert found["tiny-2"]["settings"] == {"n_epochs": "2", "learning_rate": "0.0003", "correction_share": "0.3"}
+    assert (found["tiny"]["corpora"], found["tiny"]["settings"]) == ([], {})
+
+
+def test_the_card_of_a_model_is_read_whole(client, workbench, version):
+    card = client.get(f"/api/v1/models/{version}/card")
+    assert card.headers["content-type"] == "application/json"
+    assert card.text == (workbench.models.folder("tiny-2") / "card.json").read_text()
+    unknown = client.get("/api/v1/models/gone/card")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "model_not_found")
 
 
 def test_an_admin_deploys_and_rolls_back_and_predictions_follow(client, version, wav):

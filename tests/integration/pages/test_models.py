@@ -8,6 +8,7 @@ import pytest
 
 from core.domain import PROCESS, JobState, Role
 from core.models import retraining
+from tests.bundles import copy_of_tiny
 from tests.challengers import PARENT, challenger
 from tests.labelling_projects import make_labelled, rate_all
 from tests.waiting import wait_until
@@ -46,6 +47,25 @@ def test_an_admin_deploys_a_challenger_and_rolls_back(open_page, own, workbench)
     app.button(key="models_roll_back").click().run()
     assert workbench.models.deployed == "tiny"
     assert "rolled back to **tiny**" in said(app)
+
+
+def test_each_version_shows_its_data_settings_and_caveats_and_its_card(open_page, own):
+    def learnt(card):
+        corpus = {"n_recordings": 1234, "n_labelled": 1234, "n_speakers": 20, "hours": 1.11, "licence": "CC BY 4.0"}
+        card.update(version="other-0123456789ab", data={"corpora": {"RAVDESS": corpus}})
+        card.update(head={"n_epochs": 30, "is_masked_by_corpus": False}, caveats=["Acted speech alone."])
+
+    copy_of_tiny(own, "other", change=learnt)
+    challenger(own)
+    app = look_at(open_page("models"), "other")
+    data = next(each.value for each in app.table if "Learnt from" in each.value.columns)
+    assert data.iloc[0].tolist() == ["RAVDESS", "1,234", "20", "1.1", "CC BY 4\\.0"]
+    assert "Settings: rounds 30; masked by corpus False" in said(app)
+    assert "Acted speech alone" in said(app)
+    assert "models_card_file_other" in {button.key for button in app.get("download_button")}
+    look_at(app, "tiny-2")
+    assert "And 40 corrections: a test" in said(app)
+    assert "rounds 2; learning rate 0\\.0003; correction share 0\\.3" in said(app)
 
 
 def drawn_intervals(app):
