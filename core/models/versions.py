@@ -177,8 +177,8 @@ def _corpus(name: str, found: Mapping[str, Any]) -> LearntCorpus:
 
 def _settings(plan: Mapping[str, Any]) -> dict[str, str]:
     """
-    >>> _settings({"n_epochs": 20, "dropout_rates": [0.2, 0.5], "augmentations": {"noise": 0.5}, "rounds": [{}]})
-    {'n_epochs': '20', 'dropout_rates': '0.2, 0.5', 'augmentations': 'noise 0.5'}
+    >>> _settings({"is_masked": False, "dropout_rates": [0.2, 0.5], "augmentations": {"noise": 0.5}, "rounds": [{}]})
+    {'is_masked': 'no', 'dropout_rates': '0.2, 0.5', 'augmentations': 'noise 0.5'}
     """
     return {name: said for name, value in plan.items() if name not in _NO_SETTINGS and (said := _said(value))}
 
@@ -187,6 +187,8 @@ _NO_SETTINGS = ("author", "parent", "rounds", "confusion")
 
 
 def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {each}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
