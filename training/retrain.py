@@ -169,6 +169,8 @@ class _Watcher:
         self._file = run / "rounds.json"
         self._n_rounds = n_fits * plan.n_epochs
         self._n_done = 0
+        self._spent_s, self._n_made = 0.0, 0
+        """By rounds of this run; those before a restart took their time then."""
         self.rounds: list[dict[str, float]] = json.loads(self._file.read_text()) if self._file.exists() else []
         self.fit = 0
         """Number of the fit that runs; the last one learns from all corrections."""
@@ -178,6 +180,7 @@ class _Watcher:
 
     def after_round(self, done: Round) -> None:
         self._n_done = self.fit * done.n_rounds + done.number
+        self._spent_s, self._n_made = self._spent_s + done.seconds, self._n_made + 1
         validation = self._material.validation
         found: dict[str, float] = {"round": done.number, "loss_nats": round(done.loss_nats, 4)}
         if len(validation):
@@ -194,7 +197,7 @@ class _Watcher:
                 "event": "round",
                 "share": round(0.95 * self._n_done / self._n_rounds, 4),
                 "doing": "Learning from all corrections" if is_last_fit else f"Checking, part {self.fit + 1}",
-                "seconds_left": round(done.seconds * (self._n_rounds - self._n_done), 1),
+                "seconds_left": round(self._spent_s / self._n_made * (self._n_rounds - self._n_done), 1),
                 "is_final_fit": is_last_fit,
                 **found,
             }

@@ -264,7 +264,8 @@ def _hear(
     recogniser = workbench.recogniser(parent)
     embeddings, shares, weights, recording_ids = [], [], [], []
     for number, each in enumerate(corrections):
-        workbench.jobs.tell(0.05 * number / len(corrections), f"Listening to recording {number + 1}")
+        doing = f"Listening to recording {number + 1:,} of {len(corrections):,}"
+        workbench.jobs.tell(0.05 * number / len(corrections), doing)
         recording_id = UUID(each["recording_id"])
         try:
             recording = select_recording(workbench.store, recording_id=recording_id, reader=reader)
