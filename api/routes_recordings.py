@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
@@ -65,7 +66,7 @@ def play_recording(recording_id: UUID, request: Request, workbench: OpenWorkbenc
         "ETag": f'"{recording.sha256}"',
         "Cache-Control": "private, max-age=3600, immutable",
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(recording.name, safe='')}",
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(PurePosixPath(recording.name).name, safe='')}",
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)

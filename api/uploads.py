@@ -24,6 +24,7 @@ from starlette.types import Message, Receive
 
 from api.access import CallerWatch
 from api.errors import NO_JSON
+from core.archives import path_within
 from core.errors import BodyTooLargeError, InvalidParameterError, TelepathyError, UploadTooLargeError
 
 Parameters = TypeVar("Parameters", bound=BaseModel)
@@ -278,8 +279,7 @@ def _sorted_out(form: FormData, file_field: str) -> Form:
 
 def name_of(file: UploadFile) -> str:
     """What the sender called `file`, at a length that fits tables."""
-    printable = "".join(character for character in file.filename or "" if character.isprintable())
-    return printable.strip()[:MAX_NAME_CHARACTERS] or "unnamed"
+    return path_within(file.filename or "")[-MAX_NAME_CHARACTERS:]
 
 
 def form_schema(

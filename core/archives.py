@@ -20,6 +20,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSErro
 LISTING_BYTES = 1024
 """Of the list at the end of a ZIP, for each file that it may hold; a path, dates and rights take some 150."""
 _BLOCK = 1 << 16
+_IS_UTF_8 = 0x800
 _END_BYTES = 1 << 17
 """Of the end of a ZIP, where `zipfile` looks for that list: at most 64 KiB and a little."""
 
@@ -92,12 +93,23 @@ def require_readable(entry: zipfile.ZipInfo, *, name: str) -> None:
         raise ArchiveError(name, "it is compressed in a way that is not read here; make an ordinary ZIP")
 
 
-def unpacked(
-    file: BinaryIO, *, name: str, max_files: int, max_mb: float, max_file_mb: float, keeps_folders: bool = False
-) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each file in a ZIP, folders and what systems leave in there aside.
+def path_within(sent: str) -> str:
+    """A path as somebody sends it, as the name of a recording: with its folders, and with no way out of them.
 
-    With `keeps_folders` names are paths inside the ZIP, which are never to be followed on a disk.
+    >>> path_within("../a/./b.wav"), path_within("C:\\\\a\\\\b.wav"), path_within("/etc/../.."), path_within("..")
+    ('a/b.wav', 'a/b.wav', 'etc', 'unnamed')
+    """
+    printable = "".join(character for character in sent if character.isprintable())
+    parts = [part.strip() for part in printable.replace("\\", "/").split("/")]
+    if parts[0].endswith(":"):
+        del parts[0]  # a drive
+    return "/".join(part for part in parts if part not in ("", ".", "..")) or "unnamed"
+
+
+def unpacked(
+    file: BinaryIO, *, name: str, max_files: int, max_mb: float, max_file_mb: float
+) -> Iterator[tuple[str, bytes]]:
+    """Path inside the ZIP and bytes of each file in it, folders and what systems leave in there aside.
 
     Of a file larger than `max_file_mb` one byte more than that comes, so that it is refused for its size like any
     other.
@@ -121,8 +133,15 @@ def unpacked(
                     if len(data) > left:
                         raise ArchiveError(name, f"it unpacks to more than {max_mb:,.0f} MB")
             left -= len(data)
-            base = PurePosixPath(entry.filename).name or "unnamed"
-            yield (entry.filename if keeps_folders else base), bytes(data)
+            yield path_within(_path_of(entry)), bytes(data)
+
+
+def _path_of(entry: zipfile.ZipInfo) -> str:
+    """As whoever made the ZIP wrote it: in UTF-8, also where a Mac did not say so and it was read as of MS-DOS."""
+    if not entry.flag_bits & _IS_UTF_8:
+        with contextlib.suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode("utf-8")
+    return entry.filename
 
 
 def _is_wanted(entry: zipfile.ZipInfo) -> bool:

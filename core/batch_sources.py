@@ -11,7 +11,8 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
 
 import fsspec
 
@@ -22,10 +23,19 @@ from core.webhooks.address_guard import is_allowed, networks_of
 
 TIMEOUT_S = 15.0
 """To connect, and for each part of the answer."""
-_BLOCK = 1 << 16
+_STAYS = "%/?:@!$&'()*+,;=~[]"
+"""Characters of a path and its query that mean something there; others are written as octets."""
 
 Resolve = Callable[[str, int], list[str]]
 """Network addresses of a host and port."""
+
+
+class Found(NamedTuple):
+    """One recording where somebody said that recordings are."""
+
+    location: str
+    name: str
+    """Its path inside the folder that was named."""
 
 
 def _resolve(host: str, port: int) -> list[str]:
@@ -57,7 +67,7 @@ class BatchSources:
             _shown(location), f"allowed are {', '.join(self._allowed)}" if self._allowed else ""
         )
 
-    def expand(self, location: str) -> Iterator[str]:
+    def expand(self, location: str) -> Iterator[Found]:
         """`location` itself, or the recordings in it where it is a folder, by name.
 
         Raises
@@ -69,21 +79,22 @@ class BatchSources:
         """
         self.require_allowed(location)
         if _scheme(location) in ("http", "https"):
-            yield location
+            yield Found(location, location.partition("?")[0].rstrip("/").rpartition("/")[2])
             return
         try:
             files, path = fsspec.core.url_to_fs(location)
             if not files.isdir(path):
-                yield location
+                yield Found(location, Path(path).name)
                 return
             found = sorted(files.find(path))
         except (OSError, ValueError, ImportError) as error:
             raise SourceError(_shown(location), str(error).rstrip(".")) from error
         for each in found:
             if Path(each).suffix.lower() in SUFFIXES:
-                inside = each if not _scheme(location) else f"{_scheme(location)}://{each.lstrip('/')}"
+                name = each.removeprefix(path).lstrip("/")
+                inside = f"{location.rstrip('/')}/{name}" if _scheme(location) else each
                 self.require_allowed(inside)
-                yield inside
+                yield Found(inside, name)
 
     def read(self, location: str) -> bytes:
         """The bytes at `location`, no more than one recording may have.
@@ -113,15 +124,18 @@ class BatchSources:
         return data
 
     def _get(self, url: str) -> bytes:
-        parts = urlsplit(url)
-        host, shown = (parts.hostname or "").lower(), _shown(url)
+        shown = _shown(url)
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise SourceError(shown, f"it is no address ({error})") from error
         if parts.scheme != "https" and host not in self._private:
             raise SourceNotAllowedError(shown, "only https is fetched")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         address = self._judged_address(host, port, shown)
         context = (self._tls or ssl.create_default_context()) if parts.scheme == "https" else None
         connection = _PinnedConnection(host, port, address=address, tls=context)
-        target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        target = quote(f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}", safe=_STAYS)
         try:
             connection.request("GET", target, headers={"User-Agent": "Telepathy", "Accept": "*/*"})
             answer = connection.getresponse()
@@ -139,7 +153,7 @@ class BatchSources:
         """The one address that is going to be connected to. All that the host has must be public."""
         try:
             addresses = self._resolve(host, port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise SourceError(shown, "its host is not known") from error
         if not addresses:
             raise SourceError(shown, "its host is not known")
@@ -183,7 +197,7 @@ def _is_within(location: str, place: str) -> bool:
         return False
     same_host = (inside_parts.scheme, inside_parts.netloc.lower()) == (place_parts.scheme, place_parts.netloc.lower())
     path = place_parts.path.rstrip("/") + "/"
-    return same_host and (inside_parts.path or "/").startswith(path)
+    return same_host and f"{inside_parts.path}/".startswith(path)
 
 
 def _shown(location: str) -> str:

@@ -24,7 +24,8 @@ import structlog
 
 from core.access.limits import Call as LimitedCall
 from core.access.roles import require_route
-from core.batch_sources import BatchSources
+from core.archives import path_within
+from core.batch_sources import BatchSources, Found
 from core.domain import (
     PROCESS,
     Batch,
@@ -244,8 +245,8 @@ class Batches:
         settings = self._workbench.settings
         position, n_bytes = 0, 0
         for each in submitted:
-            locations = [""] if each.data is not None else self.sources.expand(each.location)
-            for location in locations:
+            found = [Found("", "")] if each.data is not None else self.sources.expand(each.location)
+            for location, name in found:
                 if position >= settings.max_background_files:
                     expected = f"at most {settings.max_background_files:,} recordings; send several batches"
                     raise InvalidParameterError("files", "more", expected)
@@ -255,8 +256,8 @@ class Batches:
                     if n_bytes > settings.max_background_mb * 1e6:
                         raise UploadTooLargeError(n_bytes, settings.max_background_mb, "The batch")
                     sha256 = waiting.write(each.data)
-                name = each.name or location.rstrip("/").rpartition("/")[2].partition("?")[0] or "unnamed"
-                yield BatchItem(position=position, name=name[:MAX_NAME_CHARACTERS], sha256=sha256, location=location)
+                name = path_within(each.name or name)[-MAX_NAME_CHARACTERS:]  # its end is what tells it from others
+                yield BatchItem(position=position, name=name, sha256=sha256, location=location)
                 position += 1
 
     def _enqueue(self, batch: Batch) -> None:

@@ -251,7 +251,8 @@ class _Finder:
         self._by_id = {recording.id: recording for recording in recordings}
         self._by_name: dict[str, list[Recording]] = {}
         for recording in recordings:
-            for name in {recording.name.casefold(), PurePosixPath(recording.name).stem.casefold()}:
+            path = PurePosixPath(recording.name.casefold())
+            for name in {str(path), path.name, path.stem}:
                 self._by_name.setdefault(name, []).append(recording)
 
     def find(self, rating: FileRating) -> Recording | str:

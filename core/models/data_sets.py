@@ -150,7 +150,7 @@ class DataSets:
                 with contextlib.suppress(SourceError):
                     yield SentFile(name=table, data=sources.read(f"{base}/{table}"))
             for each in sources.expand(location):
-                yield SentFile(name=each.removeprefix(base).lstrip("/"), data=sources.read(each))
+                yield SentFile(name=each.name, data=sources.read(each.location))
 
         return self.create(files(), name=name or PurePosixPath(base).name, by=by, agrees=agrees)
 
@@ -247,7 +247,6 @@ class DataSets:
                 max_files=MAX_FILES,
                 max_mb=settings.max_background_mb,
                 max_file_mb=settings.max_upload_mb,
-                keeps_folders=True,
             ):
                 yield SentFile(name=name, data=data)
 

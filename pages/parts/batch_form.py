@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -71,8 +72,9 @@ def _submitted(files: Sequence[UploadedFile], location: str, settings: Settings)
                 max_mb=settings.max_background_mb,
                 max_file_mb=settings.max_upload_mb,
             )
+            within = f"{PurePath(file.name).stem}/" if len(files) > 1 else ""
             for name, data in inside:
-                yield Submitted(name=name, data=data)
+                yield Submitted(name=within + name, data=data)
         else:
             yield Submitted(name=file.name, data=file.getvalue())
     if location:

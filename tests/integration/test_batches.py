@@ -294,7 +294,7 @@ def test_a_folder_that_the_settings_allow_is_scored(settings, tmp_path):
         status = ended(workbench, created.batch.id)
         assert status.state is JobState.SUCCEEDED
         rows = workbench.batches.rows(status.batch.id, reader=PROCESS)
-        assert [row.name for row in rows] == ["0.wav", "1.wav", "deep.wav"]
+        assert [row.name for row in rows] == ["0.wav", "1.wav", "inner/deep.wav"]
 
 
 def test_a_batch_that_was_kept_and_never_enqueued_is_adopted_at_the_next_start(settings, monkeypatch):

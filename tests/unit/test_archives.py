@@ -25,13 +25,34 @@ def zipped(**files: bytes) -> io.BytesIO:
     return file
 
 
-def test_every_file_comes_by_its_own_name():
-    archive = zipped(**{"a/one.wav": b"1", "two.wav": b"2", "__MACOSX/._two.wav": b"x", "a/.DS_Store": b"x", "b/": b""})
-    assert list(unpacked(archive, **LIMITS)) == [("one.wav", b"1"), ("two.wav", b"2")]
+def test_every_file_comes_by_its_path_in_the_archive():
+    archive = zipped(**{"a/1.wav": b"1", "b/1.wav": b"2", "__MACOSX/._two.wav": b"x", "a/.DS_Store": b"x", "b/": b""})
+    assert list(unpacked(archive, **LIMITS)) == [("a/1.wav", b"1"), ("b/1.wav", b"2")]
 
 
-def test_a_path_out_of_the_archive_is_only_a_name():
-    assert list(unpacked(zipped(**{"../../etc/passwd": b"1"}), **LIMITS)) == [("passwd", b"1")]
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("../../etc/passwd", "etc/passwd"),
+        ("/etc/passwd", "etc/passwd"),
+        ("a/../../b.wav", "a/b.wav"),
+        ("a\\..\\b.wav", "a/b.wav"),
+        ("C:\\sounds\\b.wav", "sounds/b.wav"),
+        ("a/ .. /b\u202ewav", "a/bwav"),
+        ("..", "unnamed"),
+    ],
+)
+def test_a_path_out_of_the_archive_is_only_a_name(written, name):
+    assert list(unpacked(zipped(**{written: b"1"}), **LIMITS)) == [(name, b"1")]
+
+
+def test_a_name_in_utf_8_that_is_not_marked_as_such_is_read_as_such():
+    written = zipped(**{"Übung.wav": b"1"}).getvalue()
+    at = [written.index(mark) for mark in (b"PK\x03\x04", b"PK\x01\x02")]
+    unmarked = bytearray(written)
+    unmarked[at[0] + 7] &= ~8
+    unmarked[at[1] + 9] &= ~8
+    assert list(unpacked(io.BytesIO(unmarked), **LIMITS)) == [("Übung.wav", b"1")]
 
 
 def test_a_file_that_claims_to_be_small_is_not_unpacked_further_than_allowed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import fsspec
 import pytest
 
 from core.batch_sources import BatchSources
@@ -77,6 +78,35 @@ def test_what_is_below_an_allowed_place_is_allowed(tmp_path):
         allowed.require_allowed(location)
 
 
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_recordings_of_a_folder_are_named_by_their_path_in_it(tmp_path, scheme):
+    for name in ("b/01.wav", "a/01.wav", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"sound")
+    place = f"{scheme}{tmp_path}"
+    for written in (place, f"{place}/"):
+        found = list(sources(place).expand(written))
+        assert [each.name for each in found] == ["a/01.wav", "b/01.wav"]
+        assert [sources(place).read(each.location) for each in found] == [b"sound", b"sound"]
+
+
+def test_a_place_that_is_allowed_is_a_folder_itself():
+    fsspec.filesystem("memory").pipe("/bucket/in/b/01.wav", b"sound")
+    for written in ("memory://bucket/in", "memory://bucket/in/"):
+        [found] = sources("memory://bucket/in").expand(written)
+        assert found.name == "b/01.wav"
+        assert sources("memory://bucket/in").read(found.location) == b"sound"
+    with pytest.raises(SourceNotAllowedError):
+        list(sources("memory://bucket/in").expand("memory://bucket/inner"))
+
+
+@pytest.mark.parametrize("location", ["https://[bad/a.wav", "https://example.org:99999/a.wav"])
+def test_what_is_no_address_says_so(location):
+    [found] = sources().expand(location)
+    with pytest.raises(SourceError, match="no address"):
+        sources().read(found.location)
+
+
 def test_a_link_out_of_an_allowed_folder_is_not_followed(tmp_path):
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()
@@ -105,6 +135,7 @@ def test_only_https_is_fetched_from_public_hosts():
 def test_a_host_that_may_be_private_is_fetched_from(server):
     allowed = sources(server, addresses=["127.0.0.1"], batch_private_hosts="audio.test", max_upload_mb=0.02)
     assert allowed.read(f"{server}/sound") == b"sound"
+    assert allowed.read(f"{server}/Töne/ein Ton.wav?key=1%2F2") == b"sound"
     with pytest.raises(SourceError, match="redirects are not followed"):
         allowed.read(f"{server}/moved")
     with pytest.raises(SourceError, match="404"):

@@ -56,25 +56,26 @@ def ended(client, address: str) -> dict:
 
 
 def test_a_batch_is_accepted_scored_and_read(client, workbench):
-    sent = [*files(110, 190), ("files", ("=broken.wav", b"nothing like a sound"))]
+    sent = [*files(110, 190), ("files", ("../day 1/broken.wav", b"")), ("files", ("=broken.wav", b"no sound"))]
     answer = client.post("/api/v1/batches", files=sent, data={"n_passes": "5", "name": "tuesday"})
     assert answer.status_code == 202, answer.text
     address = answer.headers["location"]
     assert address == f"/api/v1/batches/{answer.json()['id']}"
     batch = ended(client, address)
     assert (batch["state"], batch["progress"], batch["name"], batch["n_passes"]) == ("succeeded", 1.0, "tuesday", 5)
-    assert (batch["n_recordings"], batch["n_scored"], batch["n_problems"]) == (3, 2, 1)
+    assert (batch["n_recordings"], batch["n_scored"], batch["n_problems"]) == (4, 2, 2)
     assert batch["audio_s"] == pytest.approx(1.2)
     lines = [json.loads(line) for line in client.get(f"{address}/results").text.splitlines()]
-    assert [line["position"] for line in lines] == [0, 1, 2]
+    assert [line["position"] for line in lines] == [0, 1, 2, 3]
+    assert lines[2]["name"] == "day 1/broken.wav"
     one = client.get(f"/api/v1/predictions/{lines[0]['prediction_id']}").json()
     assert {name: lines[0][name] for name in ("emotion", "confidence", "probabilities")} == {
         name: one[name] for name in ("emotion", "confidence", "probabilities")
     }
-    assert lines[2]["problem"]["code"] == "unsupported_format"
+    assert lines[3]["problem"]["code"] == "unsupported_format"
     table = list(csv.DictReader(io.StringIO(client.get(f"{address}/results?format=csv").text.lstrip("\ufeff"))))
     assert [row["emotion"] for row in table[:2]] == [line["emotion"] for line in lines[:2]]
-    assert table[2]["name"] == "'=broken.wav"
+    assert [row["name"] for row in table[2:]] == ["day 1/broken.wav", "'=broken.wav"]
     assert [each["id"] for each in client.get("/api/v1/batches").json()["items"]] == [batch["id"]]
 
 

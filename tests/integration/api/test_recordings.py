@@ -28,7 +28,7 @@ from tests.problems import refused
 
 @pytest.fixture
 def url(predict):
-    return f"/api/v1/recordings/{predict(name='Größe 1.wav')['recording_id']}/audio"
+    return f"/api/v1/recordings/{predict(name='Tag 1/Größe 1.wav')['recording_id']}/audio"
 
 
 def test_bytes_come_back_as_they_were_sent(client, url, wav):

@@ -26,7 +26,7 @@ from tests.callers import key_header
 from tests.factories import make_recording
 from tests.prepared_stores import prepared
 
-NAMES = ("first.wav", "second.wav", "same.wav", "same.mp3")
+NAMES = ("first.wav", "day 1/second.wav", "same.wav", "same.mp3")
 
 
 @pytest.fixture

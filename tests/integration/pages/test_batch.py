@@ -31,7 +31,7 @@ def zipped(*pitches: float) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for pitch in pitches:
-            archive.writestr(f"{pitch:.0f}.wav", voice_wav(seconds=0.6, pitch_hz=pitch))
+            archive.writestr(f"day {pitch:.0f}/voice.wav", voice_wav(seconds=0.6, pitch_hz=pitch))
     return file.getvalue()
 
 
@@ -74,7 +74,7 @@ def test_files_and_archives_are_scored_and_shown(running, open_page):
     app.run()
     assert metrics(app)["Recordings"] == "4 of 4"
     assert (metrics(app)["Answered"], metrics(app)["Problems"]) == ("3", "1")
-    assert list(table(app, "Answer")["Recording"]) == ["110.wav", "150.wav", "one.wav"]
+    assert list(table(app, "Answer")["Recording"]) == ["clips/day 110/voice.wav", "clips/day 150/voice.wav", "one.wav"]
     [problems] = [each.value for each in app.table]
     assert list(problems["Recording"]) == [words.plain("broken.wav")]
     assert "not a recording that can be read" in problems["What is wrong"][0]
