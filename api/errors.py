@@ -113,6 +113,7 @@ KINDS: Mapping[type[errors.TelepathyError], ProblemKind] = dict(
         _of(errors.JobError, 500, "The job cannot be done"),
         _of(errors.JobsNotRunningError, 503, "Nothing works on jobs"),
         _of(errors.UnknownJobError, 404, "No such job"),
+        _of(errors.NothingScoredError, 422, "Nothing scored"),
         _of(errors.JobStateError, 409, "Not in this state"),
         _of(errors.UnknownBatchError, 404, "No such batch"),
         _of(errors.DeliveryError, 503, "The message was not delivered"),

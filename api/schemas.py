@@ -386,7 +386,7 @@ class BatchJobShape(Shape):
                 "project": batch.project_id,
                 "model": batch.model,
                 "n_passes": batch.n_passes,
-                "error": job.error if job is not None else "",
+                "error": status.error,
                 "created_at": batch.created_at,
                 "started_at": job.started_at if job is not None else None,
                 "ended_at": job.ended_at if job is not None else None,

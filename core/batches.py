@@ -46,6 +46,7 @@ from core.errors import (
     JobError,
     JobsNotRunningError,
     JobStateError,
+    NothingScoredError,
     RequestError,
     SourceError,
     StoreError,
@@ -120,6 +121,15 @@ class BatchStatus:
     def share(self) -> float:
         """How much is done, in [0, 1]."""
         return self.progress.n_done / self.batch.n_items if self.batch.n_items else 1.0
+
+    @property
+    def error(self) -> str:
+        """Why it failed, in a sentence; empty where it did not."""
+        if self.state is not JobState.FAILED:
+            return ""
+        if self.progress.n_done >= self.batch.n_items:
+            return str(NothingScoredError(self.batch.n_items))
+        return self.job.error if self.job is not None else ""
 
     @property
     def rate_per_s(self) -> float | None:
@@ -336,11 +346,12 @@ class Batches:
         UnknownBatchError
             There is none that `reader` may see.
         UnknownJobError, JobStateError
-            It is somebody else's, or its job did not fail: of a cancelled one nothing waits any more.
+            It is somebody else's, or its job did not fail: of a cancelled one nothing waits any more, nor of one whose
+            recordings are all done.
         """
         batch = self._find(batch_id, reader)
         job = self._workbench.jobs.job(batch_id, reader=reader)
-        if job.state is not JobState.FAILED:
+        if job.state is not JobState.FAILED or self._progress(batch).n_done >= batch.n_items:
             raise JobStateError(job.state, "retry")
         self._workbench.jobs.retry(batch_id, reader=reader)
         return self._status(batch)
@@ -395,6 +406,8 @@ class Batches:
             if self.on_failure is not None:
                 self.on_failure(batch, error)
             raise
+        if not self._progress(batch).n_scored:
+            raise NothingScoredError(batch.n_items)
 
     def _run(self, batch: Batch) -> None:
         jobs, batch_id = self._workbench.jobs, batch.id
@@ -406,7 +419,6 @@ class Batches:
             self._workbench.executor.wait_until_idle(timeout_s=GIVE_WAY_S)
             return is_failing.is_set() or (run is not None and run.is_stopping)
 
-        n_done = batch.n_items - len(items)
         size = max(1, min(GROUP, math.ceil(len(items) / (2 * self._n_workers))))
         groups = deque(items[first : first + size] for first in range(0, len(items), size))
         under_way: deque[Future[int]] = deque()
@@ -416,17 +428,31 @@ class Batches:
                     under_way.append(
                         self._threads.submit(self._score, batch, groups.popleft(), recogniser, run, is_stopping)
                     )
-                jobs.tell(n_done / batch.n_items, f"{n_done:,} of {batch.n_items:,} done")
-                n_done += under_way.popleft().result()
+                if run is not None:
+                    run.require_going_on()
+                    self._tell(run, batch)
+                under_way.popleft().result()
         finally:
             is_failing.set()
             # The job ends once the groups under way have: what they had heard is kept, and counted from then on.
             for future in under_way:
                 if not future.cancel():
                     future.exception()
+            if run is not None:
+                with contextlib.suppress(StoreError):
+                    self._tell(run, batch)
         if run is not None:
             run.require_going_on()
         jobs.step("end", self._end, str(batch_id))
+
+    def _progress(self, batch: Batch) -> BatchProgress:
+        found = select_batch_progress(self._store, batch_ids=[batch.id], reader=PROCESS)
+        return found.get(batch.id, BatchProgress())
+
+    def _tell(self, run: Run, batch: Batch) -> None:
+        progress = self._progress(batch)
+        problems = f", {progress.n_problems:,} with a problem" if progress.n_problems else ""
+        run.tell(progress.n_done / batch.n_items, f"{progress.n_done:,} of {batch.n_items:,} done{problems}")
 
     def _end(self, batch_id: str) -> None:
         self._waiting(UUID(batch_id)).delete_all()

@@ -72,6 +72,7 @@ TelepathyError
     JobsNotRunningError            this process runs no jobs
     UnknownJobError                no such job
     JobStateError                  not while it is in this state
+    NothingScoredError             every recording of a batch has a problem
     UnknownBatchError              no such batch
   LabellingError                 something about labelling cannot be done
     NotLabelledError               nobody has set up how this project is labelled
@@ -873,6 +874,17 @@ class JobStateError(JobError):
         super().__init__(f"This job is {state}: there is nothing to {action}.")
         self.state = state
         self.action = action
+
+
+class NothingScoredError(JobError):
+    """Every recording of a batch has a problem."""
+
+    code = "nothing_scored"
+
+    def __init__(self, n_recordings: int) -> None:
+        none = "The recording could not" if n_recordings == 1 else f"None of the {n_recordings:,} recordings could"
+        super().__init__(f"{none} be used. The results of the batch tell what is wrong with each.")
+        self.n_recordings = n_recordings
 
 
 class UnknownBatchError(JobError):

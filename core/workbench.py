@@ -572,7 +572,7 @@ class Workbench:
         event_type = "batch.succeeded"
         if status.state is JobState.FAILED:
             event_type = "batch.failed"
-            data = {"batch_id": batch.id, "error": "None of its recordings could be scored."}
+            data = {"batch_id": batch.id, "error": status.error}
         self.webhooks.emit(event_type, owner=batch.owner_id, data=data, message_id=uuid5(batch.id, event_type))
         self.webhooks.flush()
 

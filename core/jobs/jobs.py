@@ -428,7 +428,7 @@ class Jobs:
         token = current_run.set(run)
         try:
             result = self._kinds[kind].function(self._workbench, **arguments)
-            run.tell(1.0, "Done")
+            run.finish()
             return result
         except TelepathyError as error:
             _stopped_instead(run, error)

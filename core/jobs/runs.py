@@ -53,6 +53,11 @@ class Run:
         with self._changing:
             self._progress, self._doing, self._is_new = min(1.0, max(0.0, share)), doing, True
 
+    def finish(self) -> None:
+        """Note that all is done. What was told as such stays: it says what came of it."""
+        if self._progress < 1.0:
+            self.tell(1.0, "")
+
     def note(self, sentence: str) -> None:
         """Add a line to the job's log."""
         with self._changing:

@@ -27,7 +27,6 @@ from pages.parts.theme import surface
 
 REFRESH_S = 1.5
 PROBLEMS_HEIGHT_PX = 380
-NONE_USABLE = "None of these recordings could be used. What is wrong with each of them stands below."
 SHOWN_ROWS = 500
 """Of a table on screen; the download has them all."""
 
@@ -118,8 +117,8 @@ def _draw_progress(workbench: Workbench, status: BatchStatus) -> None:
         )
         st.metric("Problems", f"{progress.n_problems:,}", width="content")
         st.metric("Sound", words.duration(progress.audio_s), width="content")
-    if status.state is JobState.FAILED and status.job is not None:
-        st.error(status.job.error or NONE_USABLE, icon=":material/error:")
+    if status.error:
+        st.error(status.error, icon=":material/error:")
     _draw_buttons(workbench, status)
 
 
@@ -158,7 +157,7 @@ def _draw_buttons(workbench: Workbench, status: BatchStatus) -> None:
             with refusals.told():
                 workbench.batches.cancel(batch_id, reader=reader)
                 st.rerun(scope="app")
-        is_retried = status.job.state is JobState.FAILED
+        is_retried = status.job.state is JobState.FAILED and status.progress.n_done < status.batch.n_items
         if is_retried and st.button("Go on where it failed", key="batch_retry", icon=":material/replay:"):
             with refusals.told():
                 workbench.batches.retry(batch_id, reader=reader)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from uuid import UUID
 
 import streamlit as st
 
@@ -66,6 +65,8 @@ def _draw_job(workbench: Workbench, job: Job, reader: Reader, owner: str) -> Non
         told = [f"since {words.when(job.created_at, zone)}"]
         if job.started_at is not None and job.ended_at is not None:
             told.append(f"took {words.duration((job.ended_at - job.started_at).total_seconds())}")
+        if job.state.has_ended and job.doing:
+            told.append(words.plain(job.doing))
         st.caption(" · ".join([*told, *([words.plain(owner)] if owner else [])]))
         if job.state in {JobState.RUNNING, JobState.PAUSED}:
             st.progress(job.progress, text=job.doing or None)
@@ -107,18 +108,28 @@ def _draw_buttons(workbench: Workbench, job: Job, reader: Reader) -> None:
         with refusals.told():
             _cancel(workbench, job, reader)
             st.rerun()
-    if job.state is JobState.FAILED and st.button(
-        "Go on where it failed", key=f"{key}_retry", icon=":material/replay:", type="tertiary"
+    is_left = job.kind != BATCH or job.progress < 1.0
+    if (
+        is_left
+        and job.state is JobState.FAILED
+        and st.button("Go on where it failed", key=f"{key}_retry", icon=":material/replay:", type="tertiary")
     ):
         with refusals.told():
-            jobs.retry(job.id, reader=reader)
+            _retry(workbench, job, reader)
             st.rerun()
 
 
 def _cancel(workbench: Workbench, job: Job, reader: Reader) -> None:
     """A batch has sounds waiting, which go with it."""
-    job_id: UUID = job.id
     if job.kind == BATCH:
-        workbench.batches.cancel(job_id, reader=reader)
+        workbench.batches.cancel(job.id, reader=reader)
     else:
-        workbench.jobs.cancel(job_id, reader=reader)
+        workbench.jobs.cancel(job.id, reader=reader)
+
+
+def _retry(workbench: Workbench, job: Job, reader: Reader) -> None:
+    """A batch has nothing left to go on with where every recording is done."""
+    if job.kind == BATCH:
+        workbench.batches.retry(job.id, reader=reader)
+    else:
+        workbench.jobs.retry(job.id, reader=reader)

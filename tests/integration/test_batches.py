@@ -21,6 +21,7 @@ from core.errors import (
     JobsNotRunningError,
     JobStateError,
     ModelNotFoundError,
+    NothingScoredError,
     QuotaExceededError,
     SourceNotAllowedError,
     UnknownBatchError,
@@ -93,6 +94,7 @@ def test_every_recording_is_answered_or_refused_in_its_place(workbench, caller):
     assert all(row.problem.endswith(".") for row in rows[3:])
     assert all(row.emotion is max(row.probabilities, key=row.probabilities.get) for row in rows[:3])
     assert [line.sentence.split(":")[0] for line in status.job.log[:2]] == ["Item 4", "Item 5"]
+    assert status.job.doing == "5 of 5 done, 2 with a problem"
     problems = workbench.batches.rows(status.batch.id, reader=caller.reader, has_problem=True)
     assert [row.position for row in problems] == [3, 4]
 
@@ -337,9 +339,7 @@ def test_webhooks_are_told_of_each_answer_and_of_the_end(workbench, caller, monk
         str(row.prediction_id) for row in rows[:2]
     }
     assert told["batch.succeeded"] == [{"batch_id": str(scored.batch.id), "n_recordings": 3, "n_problems": 1}]
-    assert told["batch.failed"] == [
-        {"batch_id": str(refused.batch.id), "error": "None of its recordings could be scored."}
-    ]
+    assert told["batch.failed"] == [{"batch_id": str(refused.batch.id), "error": str(NothingScoredError(1))}]
 
 
 def test_webhooks_are_told_why_a_batch_cannot_go_on(workbench, caller, monkeypatch):

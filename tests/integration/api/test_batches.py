@@ -110,6 +110,14 @@ def test_what_has_ended_cannot_be_cancelled(client):
     refused(client.delete(address), 409, "job_state")
 
 
+def test_a_batch_of_which_nothing_could_be_used_failed_and_nothing_is_left_to_retry(client):
+    address = client.post("/api/v1/batches", files=[("files", ("letter.wav", b"Dear all"))]).headers["location"]
+    batch = ended(client, address)
+    assert (batch["state"], batch["n_scored"], batch["n_problems"]) == ("failed", 0, 1)
+    assert batch["error"] == "The recording could not be used. The results of the batch tell what is wrong with each."
+    refused(client.post(f"{address}/retry"), 409, "job_state")
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [

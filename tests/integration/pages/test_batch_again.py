@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from core.domain import PROCESS, JobState
-from pages.parts.batch_results import NONE_USABLE
+from core.errors import NothingScoredError
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
@@ -44,9 +44,14 @@ def test_two_batches_of_one_name_are_told_apart_and_one_without_a_usable_recordi
     labels = app.selectbox(key="batch_chosen").options
     assert len(set(labels)) == 2
     assert all(label.startswith("Monday (") for label in labels)
-    assert [error.value for error in app.error] == [NONE_USABLE]
+    assert [error.value for error in app.error] == [str(NothingScoredError(1))]
+    assert "batch_retry" not in [button.key for button in app.button]
     app.selectbox(key="batch_chosen").set_value(str(oldest.batch.id)).run()
     assert app.query_params["batch"] == str(oldest.batch.id) != str(newest.batch.id)
+    app = open_page("jobs")
+    assert [error.value for error in app.error] == [str(NothingScoredError(1))] * 2
+    assert len([each.value for each in app.caption if "1 of 1 done, 1 with a problem" in each.value]) == 2
+    assert not [button for button in app.button if (button.key or "").endswith("_retry")]
 
 
 def test_a_paused_batch_can_be_cancelled_where_it_is_looked_at(running, open_page):
