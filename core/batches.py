@@ -61,6 +61,7 @@ from core.inference.bulk import GROUP, Heard, fingerprint, hear_many
 from core.inference.recogniser import Recogniser, require_passes
 from core.jobs.runs import Lane, Run
 from core.store.batches import (
+    MAX_PAGE_ROWS,
     BatchProgress,
     BatchRow,
     delete_batches,
@@ -130,6 +131,12 @@ class BatchStatus:
         if self.progress.n_done >= self.batch.n_items:
             return str(NothingScoredError(self.batch.n_items))
         return self.job.error if self.job is not None else ""
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether its job failed and did not come to its end."""
+        is_over = self.progress.n_done >= self.batch.n_items and not self.progress.n_scored
+        return self.job is not None and self.job.state is JobState.FAILED and not is_over
 
     @property
     def rate_per_s(self) -> float | None:
@@ -351,7 +358,7 @@ class Batches:
         """
         batch = self._find(batch_id, reader)
         job = self._workbench.jobs.job(batch_id, reader=reader)
-        if job.state is not JobState.FAILED or self._progress(batch).n_done >= batch.n_items:
+        if not self._status(batch).can_go_on:
             raise JobStateError(job.state, "retry")
         self._workbench.jobs.retry(batch_id, reader=reader)
         return self._status(batch)
@@ -413,6 +420,8 @@ class Batches:
         jobs, batch_id = self._workbench.jobs, batch.id
         recogniser = self._recogniser(batch.model)
         items = select_waiting_items(self._store, batch_id=batch_id, reader=PROCESS)
+        if len(items) < batch.n_items:
+            self._tell_again(batch)
         run, is_failing = jobs.current(), threading.Event()
 
         def is_stopping() -> bool:
@@ -453,6 +462,14 @@ class Batches:
         progress = self._progress(batch)
         problems = f", {progress.n_problems:,} with a problem" if progress.n_problems else ""
         run.tell(progress.n_done / batch.n_items, f"{progress.n_done:,} of {batch.n_items:,} done{problems}")
+
+    def _tell_again(self, batch: Batch) -> None:
+        """Have webhooks told of what a process kept that was killed before it did."""
+        since, limit, after = datetime.now(UTC) - WAITS_FOR, MAX_PAGE_ROWS, -1
+        while rows := select_batch_rows(self._store, batch_id=batch.id, reader=PROCESS, limit=limit, after=after):
+            after = rows[-1].position
+            new = [row.prediction_id for row in rows if not row.is_repeat and row.finished_at > since]
+            self._workbench.tell_again(batch.owner_id, [each for each in new if each is not None])
 
     def _end(self, batch_id: str) -> None:
         self._waiting(UUID(batch_id)).delete_all()

@@ -86,7 +86,7 @@ from core.retention import keep_time
 from core.secrets import Vault
 from core.store.blindfolds import select_hiding_recording
 from core.store.engine import Store, open_store
-from core.store.predictions import insert_prediction
+from core.store.predictions import insert_prediction, select_prediction
 from core.store.recording_files import RecordingFiles
 from core.store.recordings import count_recordings, delete_recording, insert_recording, select_recording
 from core.store.usage import select_month_usage
@@ -102,6 +102,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+PREDICTED = "prediction.created"
+"""What webhooks are told once a recording has been analysed."""
 MAX_OPEN_MODELS = 3
 """More are closed, the one unused longest first: each takes a few times its size in memory."""
 _DECODED, _MEASURED, _RECOGNISED = 0.1, 0.15, 0.95
@@ -554,12 +556,28 @@ class Workbench:
     def _tell(self, analysis: Analysis) -> None:
         if self.on_analysis is not None:
             self.on_analysis(analysis)
+        self._tell_webhooks(analysis)
+
+    def _tell_webhooks(self, analysis: Analysis) -> None:
         recording, owner = analysis.recording, analysis.recording.owner_id
         if owner in self.webhooks.owners() and select_hiding_recording(
             self.store, reader=Reader(user_id=owner), sha256=recording.sha256
         ):
             return  # who is told is to rate it first
-        self.webhooks.emit("prediction.created", owner=owner, data=_told(analysis), about=recording.id)
+        message_id = _message_id(analysis.prediction.id)
+        self.webhooks.emit(PREDICTED, owner=owner, data=_told(analysis), about=recording.id, message_id=message_id)
+
+    def tell_again(self, owner: UUID, prediction_ids: Sequence[UUID]) -> None:
+        """Webhooks of predictions that a process kept which was killed before it told of them; no other of them."""
+        by_message = {_message_id(each): each for each in prediction_ids}
+        untold = self.webhooks.untold(PREDICTED, owner=owner, message_ids=list(by_message))
+        for message_id in sorted(untold):
+            prediction = select_prediction(self.store, prediction_id=by_message[message_id], reader=PROCESS)
+            if prediction is None:
+                continue
+            recording = select_recording(self.store, recording_id=prediction.recording_id, reader=PROCESS)
+            if recording is not None:
+                self._tell_webhooks(Analysis(recording=recording, prediction=prediction, stage_durations_s={}))
 
     def _tell_of_batch(self, status: BatchStatus) -> None:
         """Tell webhooks of a batch that has come to its end: once, even by a job that was killed here."""
@@ -763,6 +781,11 @@ def open_workbench(settings: Settings) -> Workbench:
     except ModelError as error:
         log.warning("no usable model", reason=str(error))
     return workbench
+
+
+def _message_id(prediction_id: UUID) -> UUID:
+    """Of the message that tells of a prediction: told twice, it is sent once."""
+    return uuid5(prediction_id, PREDICTED)
 
 
 def _told(analysis: Analysis) -> dict[str, object]:

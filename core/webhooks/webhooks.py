@@ -46,6 +46,7 @@ from core.store.webhooks import (
     insert_webhook_attempt,
     insert_webhook_endpoint,
     insert_webhook_messages,
+    select_known_message_ids,
     select_unfinished_deliveries,
     select_webhook_deliveries,
     select_webhook_delivery,
@@ -320,6 +321,14 @@ class Webhooks:
         deliveries = tuple(self._delivery(message, endpoint.id) for endpoint in wanting)
         self._intake.put(Accepted(message=message, deliveries=deliveries))
         return message.id
+
+    def untold(self, event_type: str, *, owner: UUID, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `message_ids` that are kept of no message, where an endpoint of `owner` takes such events."""
+        with self._known:
+            if not any(each.takes(event_type) for each in self._endpoints.get(owner, ())):
+                return set()
+        known = select_known_message_ids(self._store, message_ids=message_ids, reader=Reader(user_id=owner))
+        return set(message_ids) - known
 
     def test(self, endpoint_id: UUID, *, owner_id: UUID) -> WebhookDelivery:
         """Send the endpoint a message to try it out, once. Raises UnknownWebhookError, StoreError."""

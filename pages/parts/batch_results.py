@@ -157,8 +157,7 @@ def _draw_buttons(workbench: Workbench, status: BatchStatus) -> None:
             with refusals.told():
                 workbench.batches.cancel(batch_id, reader=reader)
                 st.rerun(scope="app")
-        is_retried = status.job.state is JobState.FAILED and status.progress.n_done < status.batch.n_items
-        if is_retried and st.button("Go on where it failed", key="batch_retry", icon=":material/replay:"):
+        if status.can_go_on and st.button("Go on where it failed", key="batch_retry", icon=":material/replay:"):
             with refusals.told():
                 workbench.batches.retry(batch_id, reader=reader)
                 st.rerun()

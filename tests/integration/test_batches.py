@@ -342,6 +342,33 @@ def test_webhooks_are_told_of_each_answer_and_of_the_end(workbench, caller, monk
     assert told["batch.failed"] == [{"batch_id": str(refused.batch.id), "error": str(NothingScoredError(1))}]
 
 
+def test_webhooks_are_told_of_what_was_kept_by_a_process_that_ended_before_it_told(workbench, caller, monkeypatch):
+    monkeypatch.setattr(workbench.webhooks, "_networks", networks_of("127.0.0.0/8"))
+    endpoint, _ = workbench.webhooks.create(
+        by=caller, url="http://127.0.0.1:9/nobody-there", event_types=["prediction.created"]
+    )
+    keep = workbench.batches._keep
+
+    def keep_and_fail(*given):
+        keep(*given)
+        raise ModelNotFoundError("tiny", ())
+
+    with monkeypatch.context() as ending:
+        ending.setattr(workbench, "tell_analysis", lambda *_: None)
+        ending.setattr(workbench.batches, "_keep", keep_and_fail)
+        status = ended(workbench, create(workbench, caller, voices(3)).batch.id)
+        assert 0 < status.progress.n_scored <= 3
+    workbench.batches.retry(status.batch.id, reader=caller.reader)
+    wait_until(lambda: workbench.jobs.job(status.batch.id, reader=PROCESS).state is JobState.SUCCEEDED)
+    workbench.webhooks.flush()
+    told = [
+        json.loads(each.message.body)["data"]["prediction_id"]
+        for each in workbench.webhooks.deliveries(endpoint.id, owner_id=caller.user.id)
+    ]
+    rows = workbench.batches.rows(status.batch.id, reader=PROCESS)
+    assert sorted(told) == sorted(str(row.prediction_id) for row in rows)
+
+
 def test_webhooks_are_told_why_a_batch_cannot_go_on(workbench, caller, monkeypatch):
     monkeypatch.setattr(workbench.webhooks, "_networks", networks_of("127.0.0.0/8"))
     endpoint, _ = workbench.webhooks.create(

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of a batch: every recording is scored exactly once, and no job is stuck."""
+"""`kill -9` at any moment of a batch: every recording is scored exactly once, webhooks are told, no job is stuck."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from uuid import uuid5
 
 from core.batches import Submitted
 from core.config import REPOSITORY
@@ -17,8 +18,9 @@ from core.domain import PROCESS, Caller, JobState, Reader, Scope, Source
 from core.store.predictions import count_predictions
 from core.store.recordings import count_recordings
 from core.store.usage import select_month_usage
+from core.store.webhooks import count_waiting_deliveries, select_known_message_ids
 from core.usage import Call
-from core.workbench import open_workbench
+from core.workbench import PREDICTED, open_workbench
 from tests.batch_process import BATCH, opened, settings_in
 from tests.callers import make_user
 from tests.sounds import voice, wav_bytes
@@ -40,6 +42,7 @@ def kept_batch(data_dir) -> Reader:
         for number in range(N_RECORDINGS):
             samples[-1] = number / 32767
             sounds.append(Submitted(name=f"{number}.wav", data=wav_bytes(samples)))
+        workbench.webhooks.create(by=caller, url="http://127.0.0.1:9/nobody-there")
         call = Call(route="/api/v1/batches", method="POST", caller=caller, request_id="r", address="")
         workbench.batches._enqueue = lambda _batch: None
         workbench.jobs.start(polling_interval_s=30)
@@ -49,7 +52,7 @@ def kept_batch(data_dir) -> Reader:
         workbench.close()
 
 
-def test_killed_at_random_moments_every_recording_is_scored_exactly_once(tmp_path):
+def test_killed_at_random_moments_every_recording_is_scored_exactly_once_and_webhooks_are_told(tmp_path):
     owner = kept_batch(tmp_path)
     moments = random.Random(SEED)
     n_killed_under_way = 0
@@ -97,5 +100,8 @@ def test_killed_at_random_moments_every_recording_is_scored_exactly_once(tmp_pat
         assert round(used.audio_s, 3) == round(N_RECORDINGS * 0.4, 3)
         assert workbench.jobs.job(BATCH, reader=PROCESS).state is JobState.SUCCEEDED
         assert not (tmp_path / "recordings-waiting" / str(BATCH)).exists()
+        messages = {uuid5(row.prediction_id, PREDICTED) for row in rows} | {uuid5(BATCH, "batch.succeeded")}
+        assert select_known_message_ids(workbench.store, message_ids=list(messages), reader=owner) == messages
+        assert count_waiting_deliveries(workbench.store, reader=PROCESS).n_waiting == len(messages)
     finally:
         workbench.close()
