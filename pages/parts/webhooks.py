@@ -151,11 +151,12 @@ def _draw_more(workbench: Workbench, caller: Caller, endpoint: WebhookEndpoint, 
 
 def draw_new(workbench: Workbench, caller: Caller, *, is_first: bool) -> None:
     """The form for one more."""
+    round_key = st.session_state.setdefault("webhooks_round", 0)
     with (
         st.expander("New webhook", icon=":material/add:", expanded=is_first, key="webhooks_new"),
         st.form("webhooks_new_form", border=False),
     ):
-        url, event_types, description = _ask(caller, "webhooks_new", None)
+        url, event_types, description = _ask(caller, f"webhooks_new_{round_key}", None)
         is_wanted = st.form_submit_button("Make the webhook", key="webhooks_make")
     if is_wanted:
         with refusals.told():
@@ -163,8 +164,7 @@ def draw_new(workbench: Workbench, caller: Caller, *, is_first: bool) -> None:
                 by=caller, url=url, event_types=event_types, description=description
             )
             st.session_state.update({SHOWN: (made.id, secret), OPEN: made.id})
-            for name in ("url", "events", "description"):
-                del st.session_state[f"webhooks_new_{name}"]
+            st.session_state["webhooks_round"] += 1  # widgets of the same keys would keep what was typed
             st.rerun()
 
 

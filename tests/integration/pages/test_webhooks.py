@@ -24,9 +24,9 @@ def text_of(app) -> str:
 
 
 def make(app, url: str, *, name: str = "", events: tuple[str, ...] = ()):
-    app.text_input(key="webhooks_new_url").set_value(url)
-    app.text_input(key="webhooks_new_description").set_value(name)
-    app.button_group(key="webhooks_new_events").set_value(list(events))
+    app.text_input(key="webhooks_new_0_url").set_value(url)
+    app.text_input(key="webhooks_new_0_description").set_value(name)
+    app.button_group(key="webhooks_new_0_events").set_value(list(events))
     return app.button(key="webhooks_make").click().run()
 
 
@@ -39,7 +39,7 @@ def test_webhook_from_its_making_to_its_end(open_page, workbench, sign_in):
         app = make(app, f"{server.url}/hook", name="Archive *it*", events=("recording.deleted",))
         assert not app.exception
         [secret] = [code.value for code in app.code if code.value.startswith("whsec_")]
-        assert app.text_input(key="webhooks_new_url").value == ""
+        assert app.text_input(key="webhooks_new_1_url").value == ""
         app.button(key="webhooks_secret_taken").click().run()
         assert secret not in text_of(app)
         assert "Told of recording deleted" in text_of(app)
@@ -69,13 +69,13 @@ def test_webhook_from_its_making_to_its_end(open_page, workbench, sign_in):
 def test_address_that_is_refused_says_why_and_stays_in_the_form(open_page):
     app = make(open_page("webhooks"), "http://169.254.169.254/")
     assert "does not lead to the public internet" in text_of(app)
-    assert app.text_input(key="webhooks_new_url").value == "http://169.254.169.254/"
+    assert app.text_input(key="webhooks_new_0_url").value == "http://169.254.169.254/"
 
 
 @pytest.mark.parametrize(("role", "sees"), [(Role.ANNOTATOR, False), (Role.ADMIN, True)])
 def test_events_of_admins_are_offered_to_admins(open_page, sign_in, role, sees):
     sign_in(role)
-    offered = open_page("webhooks").button_group(key="webhooks_new_events").options
+    offered = open_page("webhooks").button_group(key="webhooks_new_0_events").options
     assert ("Alert" in [getattr(option, "content", option) for option in offered]) is sees
 
 
