@@ -91,9 +91,9 @@ MAX_WRONG_TOLD = 10
 """Segments that are told one by one."""
 MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
-N_CORRECTED = 500
+MAX_CHECKED_ANSWERS = 500
 """Answers that are checked at most: twice those that the alert on falling accuracy compares."""
-MAX_LOOKED_AT = 4 * N_CORRECTED
+MAX_LOOKED_AT = 4 * MAX_CHECKED_ANSWERS
 PROGRESS_KEPT_S = 60.0
 """How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
 MAX_KEPT = 1000
@@ -692,17 +692,17 @@ class Labelling:
     def corrected_answers(self) -> list[bool]:
         """Whether the model's newest answer about each judged recording is what people agree on, last judged first.
 
-        Of the last `N_CORRECTED` at most, for which at most `MAX_LOOKED_AT` recordings are looked at, however many
+        Of the last `MAX_CHECKED_ANSWERS` at most, for which at most `MAX_LOOKED_AT` recordings are looked at, however many
         there are: those taken back, sent back, or judged in words that the model has not say nothing about it.
         """
         checked: list[bool] = []
-        for start in range(0, MAX_LOOKED_AT, N_CORRECTED):
-            judged = select_last_judged(self._store, n=N_CORRECTED, start=start, reader=PROCESS)
+        for start in range(0, MAX_LOOKED_AT, MAX_CHECKED_ANSWERS):
+            judged = select_last_judged(self._store, n=MAX_CHECKED_ANSWERS, start=start, reader=PROCESS)
             is_right = self._checked(judged)
             checked += [is_right[each.recording_id] for each in judged if each.recording_id in is_right]
-            if len(checked) >= N_CORRECTED or len(judged) < N_CORRECTED:
+            if len(checked) >= MAX_CHECKED_ANSWERS or len(judged) < MAX_CHECKED_ANSWERS:
                 break
-        return checked[:N_CORRECTED]
+        return checked[:MAX_CHECKED_ANSWERS]
 
     def _checked(self, judged: Sequence[Judged]) -> dict[UUID, bool]:
         """Whether the model was right, for each recording that people agree on in words that it has."""

@@ -18,7 +18,7 @@ from pages.parts.people_names import Names
 from pages.parts.periods import Period
 from pages.parts.theme import surface
 
-N_CORRECTED = 200
+N_NEWEST_SHOWN = 200
 """Accuracy is told of the newest so many corrected answers."""
 
 
@@ -153,7 +153,7 @@ def health(workbench: Workbench) -> None:
 def accuracy(is_right_newest_first: Sequence[bool]) -> None:
     """Draw how often answers that people looked at again had been right."""
     heading("Accuracy on corrected answers", help="Of those that somebody listened to and confirmed or corrected.")
-    newest = is_right_newest_first[:N_CORRECTED]
+    newest = is_right_newest_first[:N_NEWEST_SHOWN]
     if not newest:
         st.info(
             "No corrections yet. Once people say what they hear themselves, how often the model agreed stands here.",

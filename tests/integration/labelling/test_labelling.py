@@ -201,7 +201,7 @@ def test_what_is_taken_back_or_said_without_a_label_checks_no_answer(make_studio
 
 
 def test_labels_that_the_model_does_not_have_leave_answers_before_them_to_be_checked(make_studio, monkeypatch):
-    monkeypatch.setattr(labelling_module, "N_CORRECTED", 2)
+    monkeypatch.setattr(labelling_module, "MAX_CHECKED_ANSWERS", 2)
     eight = make_studio(n_annotators=1)
     for label in ("happy", "sad", "happy"):
         eight.rate_next(eight.annotators[0], label)
@@ -227,8 +227,8 @@ def test_answers_are_checked_by_few_of_many_ratings(make_studio, monkeypatch):
     for name in ("select_last_judged", "select_actions", "select_decisions", "select_clips"):
         monkeypatch.setattr(labelling_module, name, counting(getattr(labelling_module, name)))
     answers = studio.workbench.corrected_answers()
-    assert answers == [True] * 100 + [False] * (labelling_module.N_CORRECTED - 100)
-    assert sum(n_read) <= 7 * labelling_module.N_CORRECTED < 100_000 / 20
+    assert answers == [True] * 100 + [False] * (labelling_module.MAX_CHECKED_ANSWERS - 100)
+    assert sum(n_read) <= 7 * labelling_module.MAX_CHECKED_ANSWERS < 100_000 / 20
 
 
 def keep_many_ratings(studio, *, n_recordings: int, n_each: int) -> None:
