@@ -35,11 +35,12 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from core.config import REPOSITORY, Settings
-from core.domain import Emotion, QueueKind
+from core.domain import Emotion, QueueKind, Sketch
 from core.evaluation.classification import unweighted_average_recall
 from core.features.audio import DecodeLimits, decode
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model
+from core.inference.sketch import sketch_of
 from core.inference.uncertainty import entropy_nats
 from core.labelling.queues import kind_of_turn, ranks
 from core.store.labelling import Clip
@@ -69,9 +70,11 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """Recordings with their embeddings reduced, (n_clips, N_COMPONENTS)."""
+    """Recordings as the encoder heard them."""
 
     vectors: NDArray[np.float32]
+    """Embeddings reduced for the head, (n_clips, N_COMPONENTS)."""
+    sketches: Sequence[Sketch]
     emotions: Numbers
     speakers: NDArray[np.str_]
     is_known: NDArray[np.bool_]
@@ -86,7 +89,7 @@ class Way:
     queues: Mapping[QueueKind, int]
     overlap: int = 1
     error_rate: float = 0.0
-    has_embeddings: bool = False
+    has_sketches: bool = True
     """Whether the diverse queue goes by embeddings; by the head's probabilities otherwise."""
 
 
@@ -95,11 +98,11 @@ RIGHT = (
     RANDOM,
     Way(name="uncertain", queues={QueueKind.UNCERTAIN: 100}),
     Way(name="likely wrong", queues={QueueKind.LIKELY_WRONG: 100}),
-    Way(name="diverse, by probabilities", queues={QueueKind.DIVERSE: 100}),
-    Way(name="diverse, by embeddings", queues={QueueKind.DIVERSE: 100}, has_embeddings=True),
+    Way(name="diverse", queues={QueueKind.DIVERSE: 100}),
+    Way(name="diverse, without embeddings", queues={QueueKind.DIVERSE: 100}, has_sketches=False),
     Way(name="likely wrong 50 %, random 50 %", queues={QueueKind.LIKELY_WRONG: 50, QueueKind.RANDOM: 50}),
 )
-DRAWN = ("random", "uncertain", "likely wrong", "diverse, by embeddings")
+DRAWN = ("random", "uncertain", "likely wrong", "diverse")
 WRONG = (
     Way(name="random, rated once", queues={QueueKind.RANDOM: 100}, error_rate=ERROR_RATE),
     Way(name="random, rated by three", queues={QueueKind.RANDOM: 100}, overlap=3, error_rate=ERROR_RATE),
@@ -143,6 +146,7 @@ def hear(rows: Sequence[ManifestRow]) -> Heard:
     order = {emotion: number for number, emotion in enumerate(Emotion)}
     return Heard(
         vectors=reduced.astype(np.float32),
+        sketches=[Sketch(encoder=MODEL, numbers=sketch_of(each)) for each in embeddings],
         emotions=np.array([order[row.emotion] for row in rows]),
         speakers=np.array([row.speaker for row in rows]),
         is_known=np.array([row.corpus == "CREMA-D" for row in rows]),
@@ -211,7 +215,8 @@ class Project:
         self._vectors = heard.vectors[self._pool]
         self._ids = [UUID(int=int(number) + 1) for number in self._pool]
         self._by_id = {recording_id: number for number, recording_id in enumerate(self._ids)}
-        self._embeddings = dict(zip(self._ids, self._vectors, strict=True)) if way.has_embeddings else None
+        sketches = [heard.sketches[number] for number in self._pool]
+        self._sketches = dict(zip(self._ids, sketches, strict=True)) if way.has_sketches else None
         self._generator = np.random.default_rng([seed, 1])
         self._labels: dict[UUID, list[str]] = {}
         self._raters: dict[UUID, set[int]] = {}
@@ -240,7 +245,7 @@ class Project:
             annotator = turn % N_ANNOTATORS
             kind = kind_of_turn(turn, self._way.queues)
             if kind in {QueueKind.DIVERSE, QueueKind.DISAGREEMENT} or kind not in known:
-                known[kind] = ranks(kind, clips, labels=self._labels, seed=self._seed, embeddings=self._embeddings)
+                known[kind] = ranks(kind, clips, labels=self._labels, seed=self._seed, sketches=self._sketches)
             order = np.argsort(-known[kind], kind="stable")
             chosen = next(self._ids[number] for number in order if self._is_free(self._ids[number], annotator))
             self._rate(chosen, annotator)

@@ -770,6 +770,7 @@ def _prediction(heard: Heard, recording: Recording) -> Prediction:
         latency_ms=heard.latency_ms,
         source=Source.BATCH,
         created_at=datetime.now(UTC),
+        sketch=recognition.sketch,
     )
 
 

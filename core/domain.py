@@ -617,6 +617,16 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """Where a recording lies among all that one encoder heard: its embedding in few numbers."""
+
+    encoder: str
+    """First digits of the encoder's SHA-256: sketches of different encoders cannot be compared."""
+    numbers: bytes
+    """float16, little-endian; `core.inference.sketch` says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one model version said about one recording."""
 
@@ -638,6 +648,8 @@ class Prediction:
     latency_ms: float
     source: Source
     created_at: datetime
+    sketch: Sketch | None = None
+    """None where it was made before sketches were kept."""
 
     @property
     def emotion(self) -> Label:

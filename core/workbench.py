@@ -854,6 +854,7 @@ def _prediction(
         latency_ms=latency_ms,
         source=source,
         created_at=datetime.now(UTC),
+        sketch=recognition.sketch,
     )
 
 

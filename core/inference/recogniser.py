@@ -8,6 +8,7 @@ dropout masks depend on nothing but the seed and the number of passes.
 
 from __future__ import annotations
 
+import hashlib
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import threadpoolctl
 from ai_edge_litert.interpreter import Interpreter, SignatureRunner
 from numpy.typing import NDArray
 
-from core.domain import Interval, Label, ModelCard, Segment, TimelineWindow, Uncertainty
+from core.domain import Interval, Label, ModelCard, Segment, Sketch, TimelineWindow, Uncertainty
 from core.errors import DamagedModelError, FeatureMismatchError, InvalidParameterError
 from core.features.log_mel import N_MELS, log_mel
 from core.features.speech import FRAME_S, speech_activity, speech_span
@@ -35,6 +36,7 @@ from core.inference.registry import (
     read_serving_parameters,
     weights_digest,
 )
+from core.inference.sketch import sketch_of
 from core.inference.stages import StageTimer
 from core.inference.timeline import merge_windows, speech_share
 from core.inference.uncertainty import PassSummary, summarise_passes
@@ -62,6 +64,7 @@ class Recognition:
     n_passes: int
     windows: tuple[TimelineWindow, ...]
     segments: tuple[Segment, ...]
+    sketch: Sketch
 
 
 class Recogniser:
@@ -295,7 +298,7 @@ class Recogniser:
                 waveform, n_passes=n_passes, seed=seed, window_s=window_s, hop_s=hop_s, progress=progress, timer=timer
             )
         if tour is not None and is_long:
-            passes = tour.passes
+            passes, embedding = tour.passes, tour.embedding
         else:
             embedding = self.embed_speech(waveform, timer=timer)
             with timer.stage("passes"):
@@ -303,6 +306,7 @@ class Recogniser:
         with timer.stage("passes"):
             recognition = self._recognition(
                 passes,
+                embedding,
                 n_passes=n_passes,
                 abstention_confidence=abstention_confidence,
                 windows=tour.windows if tour is not None and has_timeline else (),
@@ -363,7 +367,7 @@ class Recogniser:
             )
             for place, index in enumerate(group):
                 done[index] = self._recognition(
-                    passes[:, place], n_passes=n_passes, abstention_confidence=abstention_confidence
+                    passes[:, place], embeddings[index], n_passes=n_passes, abstention_confidence=abstention_confidence
                 )
         n_answers = next(index for index in range(len(waveforms) + 1) if index not in done)
         return [done[index] for index in range(n_answers)]
@@ -371,6 +375,7 @@ class Recogniser:
     def _recognition(
         self,
         passes: NDArray[np.float64],
+        embedding: NDArray[np.float32],
         *,
         n_passes: int,
         abstention_confidence: float,
@@ -388,6 +393,7 @@ class Recogniser:
             n_passes=n_passes,
             windows=windows,
             segments=segments,
+            sketch=Sketch(encoder=self._encoder.digest, numbers=sketch_of(embedding)),
         )
 
     def _walk(
@@ -416,34 +422,42 @@ class Recogniser:
         ):  # nothing sounds like speech: the verdict still needs an answer, so all windows count alike
             weights = [1.0] * len(bounds)
         total = np.zeros((n_passes, len(self.card.emotions)))
+        place = np.zeros(self.parameters.n_dims, np.float32)
         windows: list[TimelineWindow] = []
         for first in range(0, len(bounds), _WINDOWS_PER_CALL):
             group = range(first, min(first + _WINDOWS_PER_CALL, len(bounds)))
             if progress is not None:
                 progress(first / len(bounds), f"Recognising, {bounds[first][0]:.0f} of {waveform.duration_s:.0f} s")
             wanted = [index for index in group if weights[index]]
-            passes = self._pass_windows(waveform, [bounds[index] for index in wanted], n_passes, seed, timer)
-            answers = dict(zip(wanted, passes, strict=True))
+            heard = self._hear_windows(waveform, [bounds[index] for index in wanted], n_passes, seed, timer)
+            answers = {index: answer for index, (_, answer) in zip(wanted, heard, strict=True)}
             with timer.stage("passes"):
-                for index, answer in answers.items():
+                for index, (embedding, answer) in zip(wanted, heard, strict=True):
                     total += weights[index] * answer
+                    place += weights[index] * embedding
                 summaries = {index: summarise_passes(answer) for index, answer in answers.items() if has_speech[index]}
             windows += [self._window(bounds[index], ratios[index], summaries.get(index)) for index in group]
         with timer.stage("timeline"):
             segments = merge_windows(
                 windows, activity=activity, frame_s=FRAME_S, duration_s=waveform.duration_s, hop_s=hop_s
             )
-        return _Tour(passes=total / sum(weights), windows=tuple(windows), segments=segments)
+        whole = sum(weights)
+        return _Tour(
+            passes=total / whole,
+            embedding=(place / whole).astype(np.float32),
+            windows=tuple(windows),
+            segments=segments,
+        )
 
-    def _pass_windows(
+    def _hear_windows(
         self,
         waveform: Waveform,
         bounds: Sequence[tuple[float, float]],
         n_passes: int,
         seed: int,
         timer: StageTimer,
-    ) -> list[NDArray[np.float64]]:
-        """Pass probabilities of each window, `(n_passes, n_emotions)`."""
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """Embedding `(n_dims,)` and pass probabilities `(n_passes, n_emotions)` of each window."""
         rate = waveform.sample_rate
         embeddings = [
             self.embed_speech(
@@ -456,7 +470,7 @@ class Recogniser:
             return []
         with timer.stage("passes"):
             passes = self.pass_probabilities(np.stack(embeddings), n_passes=n_passes, seed=seed)
-        return [passes[:, index] for index in range(len(bounds))]
+        return [(embedding, passes[:, index]) for index, embedding in enumerate(embeddings)]
 
     def _window(self, bounds: tuple[float, float], speech_ratio: float, summary: PassSummary | None) -> TimelineWindow:
         return TimelineWindow(
@@ -481,6 +495,8 @@ class _Tour:
 
     passes: NDArray[np.float64]
     """Speech-weighted mean over the windows, `(n_passes, n_emotions)`."""
+    embedding: NDArray[np.float32]
+    """Likewise, `(n_dims,)`."""
     windows: tuple[TimelineWindow, ...]
     segments: tuple[Segment, ...]
 
@@ -531,6 +547,7 @@ class _InterpreterPool:
 
     def __init__(self, model: str, file: Path, *, n_interpreters: int, n_threads: int) -> None:
         self.n_interpreters = n_interpreters
+        self.digest = hashlib.sha256(file.read_bytes()).hexdigest()[:VERSION_DIGITS]
         self._free: queue.LifoQueue[SignatureRunner] = queue.LifoQueue()
         for _ in range(n_interpreters):
             try:

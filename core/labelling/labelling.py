@@ -33,6 +33,7 @@ from core.domain import (
     Rating,
     Reader,
     Recording,
+    Sketch,
 )
 from core.errors import (
     ForbiddenError,
@@ -67,6 +68,7 @@ from core.store.labelling import (
     select_labelled_projects,
     select_labelling_settings,
     select_last_judged,
+    select_sketches,
 )
 from core.store.recordings import select_recordings_by_id
 
@@ -692,8 +694,8 @@ class Labelling:
     def corrected_answers(self) -> list[bool]:
         """Whether the model's newest answer about each judged recording is what people agree on, last judged first.
 
-        Of the last `MAX_CHECKED_ANSWERS` at most, for which at most `MAX_LOOKED_AT` recordings are looked at, however many
-        there are: those taken back, sent back, or judged in words that the model has not say nothing about it.
+        Of the last `MAX_CHECKED_ANSWERS` at most, for which at most `MAX_LOOKED_AT` recordings are looked at, however
+        many there are: those taken back, sent back, or judged in words that the model has not say nothing about it.
         """
         checked: list[bool] = []
         for start in range(0, MAX_LOOKED_AT, MAX_CHECKED_ANSWERS):
@@ -851,7 +853,8 @@ class _State:
     """What a project's ledgers say at one moment."""
 
     def __init__(self, store: Store, project_id: UUID, settings: LabellingSettings, now: datetime) -> None:
-        self._project_id, self._settings, self._now = project_id, settings, now
+        self._store, self._project_id, self._settings, self._now = store, project_id, settings, now
+        self._sketches: Mapping[UUID, Sketch] | None = None
         self._clips = select_clips(store, project_id=project_id)
         self._by_id = {clip.recording_id: clip for clip in self._clips}
         places = select_assignments(store, project_id=project_id)
@@ -998,7 +1001,9 @@ class _State:
         }
         for place in self._places.values():
             labels.setdefault(place.assignment.recording_id, [])  # on its way to somebody: near enough to labelled
-        numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed)
+        if kind is QueueKind.DIVERSE and self._sketches is None:
+            self._sketches = select_sketches(self._store, project_id=self._project_id)
+        numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed, sketches=self._sketches or {})
         return {clip.recording_id: float(number) for clip, number in zip(self._clips, numbers, strict=True)}
 
     def guess(self, recording_id: UUID) -> Guess | None:

@@ -29,6 +29,7 @@ from core.domain import (
     Rating,
     RatingFlag,
     Reader,
+    Sketch,
 )
 from core.errors import StoreError
 from core.identifiers import new_id
@@ -40,6 +41,7 @@ from core.store.schema import (
     labelling_decisions,
     labelling_ratings,
     labelling_settings,
+    prediction_details,
     predictions,
     probability_column,
     recordings,
@@ -164,6 +166,22 @@ def select_clips(store: Store, *, project_id: UUID, recording_ids: Collection[UU
         )
         for row in rows
     ]
+
+
+def select_sketches(store: Store, *, project_id: UUID) -> dict[UUID, Sketch]:
+    """Where each recording of a project lies, by its newest prediction; those whose newest has none are left out."""
+    columns, details = predictions.c, prediction_details.c
+    age = func.row_number().over(partition_by=columns.recording_id, order_by=columns.id.desc())
+    newest = select(columns.recording_id, columns.id, age.label("age")).where(columns.project_id == project_id)
+    numbered = newest.subquery()
+    question = (
+        select(numbered.c.recording_id, details.encoder, details.sketch)
+        .join(prediction_details, details.prediction_id == numbered.c.id)
+        .where(numbered.c.age == 1, details.sketch.is_not(None))
+    )
+    with store.transaction("reading where recordings lie") as connection:
+        rows = connection.execute(question).all()
+    return {row.recording_id: Sketch(encoder=row.encoder, numbers=row.sketch) for row in rows}
 
 
 def insert_assignment(

@@ -44,6 +44,7 @@ from core.domain import (
     Quality,
     Reader,
     Segment,
+    Sketch,
     Source,
     TimelineWindow,
     Uncertainty,
@@ -635,6 +636,8 @@ def _detail_values(prediction: Prediction) -> dict[str, Any]:
         "prediction_id": prediction.id,
         "details": _DETAILS.dump_json(details).decode(),
         "timeline": _TIMELINE.dump_json(timeline).decode(),
+        "encoder": prediction.sketch and prediction.sketch.encoder,
+        "sketch": prediction.sketch and prediction.sketch.numbers,
     }
 
 
@@ -658,6 +661,7 @@ def _prediction(row: Row[Any], own: Mapping[Label, float]) -> Prediction:
         latency_ms=row.latency_ms,
         source=Source(row.source),
         created_at=row.created_at,
+        sketch=None if row.sketch is None else Sketch(encoder=row.encoder, numbers=row.sketch),
     )
 
 

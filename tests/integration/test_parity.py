@@ -50,6 +50,7 @@ def numbers(answer):
             ],
             "abstained": answer.abstained,
             "segments": [[each.start_s, each.end_s, each.emotion, each.confidence] for each in answer.segments],
+            "sketch": [answer.sketch.encoder, answer.sketch.numbers.hex()],
             "windows": [[each.start_s, each.end_s, each.probabilities] for each in answer.windows],
         }
     )

@@ -15,6 +15,7 @@ from core.features.speech import speech_activity, speech_span
 from core.features.waveform import Waveform
 from core.inference.recogniser import Recogniser, dropout_masks, softmax
 from core.inference.registry import read_serving_parameters, weights_digest
+from core.inference.sketch import sketch_of
 from core.inference.stages import StageTimer
 from core.inference.uncertainty import summarise_passes
 from tests.bundles import TINY, copy_of_tiny
@@ -202,6 +203,34 @@ def test_verdict_on_a_long_recording_is_the_speech_weighted_mean_of_its_windows(
         assert probability == pytest.approx(expected)
     assert sum(answer.probabilities.values()) == pytest.approx(1)
     assert recogniser.recognise(recording, timeline=False, **CHOSEN).probabilities == answer.probabilities
+
+
+def test_sketch_is_that_of_what_the_head_was_given(recogniser):
+    short = recogniser.recognise(spoken(2), **CHOSEN)
+    assert short.sketch.numbers == sketch_of(recogniser.embed_speech(spoken(2)))
+    recording = with_pauses(spoken(20), (5, 11))
+    answer = recogniser.recognise(recording, **CHOSEN)
+    total = np.zeros(recogniser.parameters.n_dims)
+    heard = [window for window in answer.windows if window.probabilities]
+    for window in heard:
+        samples = recording.samples[round(window.start_s * SAMPLE_RATE_HZ) : round(window.end_s * SAMPLE_RATE_HZ)]
+        total += window.speech_ratio * recogniser.embed_speech(Waveform(samples=samples, sample_rate=SAMPLE_RATE_HZ))
+    mean = total / sum(window.speech_ratio for window in heard)
+    found, expected = (np.frombuffer(each, "<f2") for each in (answer.sketch.numbers, sketch_of(mean.astype("f4"))))
+    assert found == pytest.approx(expected, rel=1e-2, abs=1e-3)
+
+
+def test_sketches_of_models_with_one_encoder_can_be_compared(recogniser, tmp_path):
+    folder = copy_of_tiny(tmp_path)
+    (folder / "encoder.tflite").write_bytes((TINY / "encoder.tflite").read_bytes() + b"\0")
+    card = json.loads((folder / "card.json").read_text())
+    card["version"] = f"tiny-{weights_digest(folder)[:12]}"
+    (folder / "card.json").write_text(json.dumps(card))
+    other = Recogniser.open(folder).recognise(spoken(2), **CHOSEN).sketch
+    mine = recogniser.recognise(spoken(2), **CHOSEN).sketch
+    again = Recogniser.open(TINY).without_dropout().recognise(spoken(2), **CHOSEN).sketch
+    assert mine == again
+    assert mine.encoder != other.encoder
 
 
 def test_windows_without_speech_carry_no_emotion(recogniser):

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 import core.labelling.labelling as labelling_module
-from core.domain import LabellingSettings, QueueKind, RatedSegment, RatingFlag, Role
+from core.domain import LabellingSettings, QueueKind, RatedSegment, RatingFlag, Role, Sketch
 from core.errors import (
     ForbiddenError,
     InvalidParameterError,
@@ -147,6 +148,17 @@ def test_models_answer_stays_hidden_until_a_blind_clip_is_rated(make_studio, is_
 def test_queues_are_mixed_by_their_shares(make_studio):
     studio = make_studio(n_annotators=1, n_clips=8, queues={QueueKind.UNCERTAIN: 50, QueueKind.LIKELY_WRONG: 50})
     assert len(set(clips_of(studio.queue(studio.annotators[0], 8)))) == 8
+
+
+def test_diverse_queue_goes_by_where_newest_predictions_say_that_recordings_lie(make_studio):
+    studio = make_studio(n_annotators=1, n_clips=4, queues={QueueKind.DIVERSE: 100})
+    places = [(5, 5), (0, 0), (0, 0.5), (9, 0)]
+    for recording, place in zip(studio.recordings, places, strict=True):
+        for numbers in ((1, 1), place):
+            sketch = Sketch(encoder="0123456789ab", numbers=np.array(numbers, "<f2").tobytes())
+            insert_predictions(studio.workbench.store, predictions=[make_prediction(recording, sketch=sketch)])
+    order = [studio.recordings.index(task.recording) for task in studio.queue(studio.annotators[0], 4).tasks]
+    assert order == [3, 2, 0, 1]
 
 
 def test_sent_back_recording_is_rated_again_by_who_rated_it(make_studio):

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.exc import StatementError
 
-from core.domain import PROCESS, Emotion, Interval, Source
+from core.domain import PROCESS, Emotion, Interval, Sketch, Source
 from core.errors import InvalidParameterError, StoreError, UnknownRecordingError
 from core.identifiers import new_id
 from core.store import predictions as ledger
@@ -187,9 +187,10 @@ def test_no_question_can_go_around_the_filter(store, crowd):
 
 
 def test_prediction_comes_back_exactly_as_it_went_in(store, recording):
-    prediction = make_prediction(recording)
-    assert insert_prediction(store, prediction=prediction) == prediction
-    assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
+    for sketch in (None, Sketch(encoder="0123456789ab", numbers=bytes(range(128)))):
+        prediction = make_prediction(recording, sketch=sketch)
+        assert insert_prediction(store, prediction=prediction) == prediction
+        assert select_prediction(store, reader=PROCESS, prediction_id=prediction.id) == prediction
 
 
 def test_time_of_another_zone_comes_back_as_the_same_moment_in_utc(store, recording):

@@ -6,7 +6,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from core.domain import Emotion, QueueKind
+from core.domain import Emotion, QueueKind, Sketch
 from core.labelling.queues import farthest_first, kind_of_turn, random_rank, ranks
 from core.store.labelling import Clip
 
@@ -38,9 +38,32 @@ def test_clip_without_a_prediction_is_the_most_likely_wrong():
     assert np.argmax(ranks(QueueKind.LIKELY_WRONG, [*CLIPS, unheard], labels={}, seed=0)) == 3
 
 
-def test_diverse_goes_by_embeddings_where_every_clip_has_one():
-    embeddings = {IDS[0]: np.zeros(2, np.float32), IDS[1]: np.full(2, 9, np.float32), IDS[2]: np.ones(2, np.float32)}
-    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"]}, embeddings=embeddings) == 1
+def sketch(*numbers, encoder="one"):
+    return Sketch(encoder=encoder, numbers=np.array(numbers, "<f2").tobytes())
+
+
+def test_diverse_goes_by_embeddings_and_not_by_probabilities():
+    sketches = {IDS[0]: sketch(0, 0), IDS[1]: sketch(1, 1), IDS[2]: sketch(9, 9)}
+    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"]}, sketches=sketches) == 2
+    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"]}) == 1
+
+
+def test_clips_of_two_encoders_are_spread_each_among_their_own_and_those_less_done_come_first():
+    sketches = {IDS[0]: sketch(0, 0), IDS[1]: sketch(0, 1), IDS[2]: sketch(500, 500, encoder="other")}
+    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"]}, sketches=sketches) == 2
+    assert first(QueueKind.DIVERSE, {IDS[0]: ["sad"], IDS[2]: ["sad"]}, sketches=sketches) == 1
+
+
+def test_clips_without_an_embedding_get_their_turn_by_probabilities():
+    clips = [*CLIPS, clip(3, angry=0.88)]
+    sketches = {IDS[1]: sketch(0, 0)}
+    order, labels = [], {IDS[1]: []}
+    for _ in range(3):
+        numbers = ranks(QueueKind.DIVERSE, clips, labels=labels, seed=0, sketches=sketches)
+        order.append(int(np.argmax(numbers)))
+        labels[IDS[order[-1]]] = []
+    assert sorted(order) == [0, 2, 3]
+    assert set(order[:2]) != {0, 3}, "two that the model answers alike do not follow each other"
 
 
 def test_farthest_first_covers_two_groups_before_it_repeats_one():
