@@ -57,6 +57,9 @@ class Server:
     holds: bool = False
     """Whether what is sent is left without an answer for now."""
     held: list[tuple[Route, str, str, dict]] = field(default_factory=list)
+    holds_loads: bool = False
+    """Likewise, of sounds and pictures."""
+    loads: list[Route] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     """How many clips each question for a queue wanted."""
 
@@ -83,10 +86,11 @@ class Server:
             self.asked.append(n)
             left = [clip for clip in self.clips if clip["id"] not in self.closed][: min(n, self.n_given)]
             route.fulfill(json={"clips": left, "recent": [], "progress": self.progress})
-        elif path.endswith("/audio"):
-            route.fulfill(body=self.sound, content_type="audio/wav")
-        elif path.endswith("/overview"):
-            route.fulfill(json=self.picture)
+        elif path.endswith(("/audio", "/overview")):
+            if self.holds_loads:
+                self.loads.append(route)
+            else:
+                self.load(route)
         else:
             body = json.loads(route.request.post_data or "{}")
             sent = (route, body["assignment_id"], path.rsplit("/", 1)[-1], body)
@@ -94,6 +98,12 @@ class Server:
                 self.held.append(sent)
             else:
                 self.take(*sent)
+
+    def load(self, route: Route) -> None:
+        if route.request.url.endswith("/audio"):
+            route.fulfill(body=self.sound, content_type="audio/wav")
+        else:
+            route.fulfill(json=self.picture)
 
     def take(self, route: Route, clip: str, kind: str, body: dict) -> None:
         if self.refusals:
@@ -153,6 +163,15 @@ def wait_for(page: Page, name: str, value: str) -> None:
     page.locator(f".labeller[data-{name}={value}]").wait_for(state="attached")
 
 
+def until(page: Page, is_so: Callable[[], bool]) -> None:
+    """Let the page go on until something holds here."""
+    for _ in range(1000):
+        if is_so():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("it never came so")
+
+
 def press(page: Page, *keys: str) -> None:
     """Press keys one after another, each once the clip it is meant for is there."""
     for key in keys:
@@ -210,6 +229,27 @@ def test_more_clips_are_asked_for_before_they_run_out_while_ratings_are_still_on
         server.take(*sent)
     wait_for(page, "saved", "all")
     assert [clip for clip, _ in server.said] == [f"clip-{number}" for number in range(15)]
+
+
+def test_clips_ahead_are_loaded_one_after_another_and_one_refused_holds_up_no_other(open_widget, server):
+    server.n_given = 1
+    page = open_widget()
+    server.holds_loads, server.n_given = True, 5
+    press(page, "1")
+    until(page, lambda: len(server.loads) == 4)
+    page.wait_for_function("() => document.getElementById('host').shadowRoot.querySelector('.waiting').offsetHeight")
+    waited_for, ahead = server.loads[:2], server.loads[2:]
+    server.loads = []
+    for route in ahead:
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"detail": "At most 4 calls at a time."})
+    until(page, lambda: len(server.loads) == 2)
+    assert page.locator(".labeller").get_attribute("data-state") == "loading"
+    server.holds_loads = False
+    for route in waited_for + server.loads:
+        server.load(route)
+    press(page, "2", "3", "4")
+    wait_for(page, "state", "ready")
+    assert [label for _, label in server.said[:4]] == ["neutral", "calm", "happy", "sad"]
 
 
 def test_a_note_is_typed_without_its_letters_counting_as_keys(open_widget, server):

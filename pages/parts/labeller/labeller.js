@@ -86,8 +86,7 @@ class Labeller {
       this.board.notice("");
     } catch (error) {
       if (!this.hasQueue) this.board.notice(this.board.sentence(error));
-      const wait = Math.max(LOOK_AGAIN_MS, error.retryAfterMs || 0);
-      this.again = setTimeout(() => { this.again = null; this.refill(); }, wait);
+      this.again = setTimeout(() => { this.again = null; this.refill(); }, error.retryAfterMs || LOOK_AGAIN_MS);
     }
     this.isAsking = false;
     if (!this.item) this.open(this.firstOpen(0));
@@ -126,9 +125,16 @@ class Labeller {
 
   /* Have the clips around the one on screen at hand, and let go of the sound of those far behind. */
   load() {
+    if (this.isLeft) return;
     const open = this.items.filter((item, at) => item.state === "open" && at > this.index).slice(0, AHEAD);
-    const near = new Set(this.item ? [this.item, ...open] : open); // what is waited for comes first
-    for (const item of near) this.fetch(item);
+    const near = new Set(this.item ? [this.item, ...open] : open);
+    // What is waited for, and one ahead at a time: plans let a person have few calls under way.
+    let isLoading = this.items.some((item) => item !== this.item && item.loading && !item.sound);
+    for (const item of near) {
+      if (item.loading || item.error || (isLoading && item !== this.item)) continue;
+      isLoading ||= item !== this.item;
+      this.fetch(item);
+    }
     this.items.forEach((item, at) => {
       if (item.sound && !near.has(item) && Math.abs(at - this.index) > BEHIND) {
         item.sound.close();
@@ -140,8 +146,6 @@ class Labeller {
   }
 
   fetch(item) {
-    if (item.loading) return item.loading;
-    item.error = null;
     item.loading = this.fetchNow(item).catch((error) => {
       item.error = error;
       item.loading = null;
@@ -149,10 +153,9 @@ class Labeller {
       item.sound = null;
       if (item === this.item) this.board.tellItem();
       if (!error.status || TRY_AGAIN.has(error.status)) {
-        setTimeout(() => { if (!this.isLeft) this.load(); }, Math.max(LOOK_AGAIN_MS, error.retryAfterMs || 0));
+        setTimeout(() => { item.error = null; this.load(); }, error.retryAfterMs || LOOK_AGAIN_MS);
       }
-    });
-    return item.loading;
+    }).then(() => this.load());
   }
 
   async fetchNow(item) {
@@ -174,6 +177,7 @@ class Labeller {
     this.index = index;
     this.marking = null;
     if (!this.item) { this.finish(); this.load(); return; }
+    this.item.error = null;
     this.board.set("state", this.item.sound ? "ready" : "loading");
     this.board.tellItem();
     if (this.item.sound) this.present();
