@@ -122,10 +122,19 @@ def _decide(workbench: Workbench, caller: Caller, project: Project, clip: Review
     note = st.text_area("Note", key=f"{key}_note", max_chars=1000, height=80)
     with st.container(horizontal=True):
         is_decided = st.button(
-            "Decide", key="review_decide", type="primary", icon=":material/gavel:", disabled=label is None
+            "Decide",
+            key="review_decide",
+            type="primary",
+            icon=":material/gavel:",
+            disabled=label is None,
+            shortcut="D",
         )
         is_sent_back = st.button(
-            "Send back", key="review_send_back", icon=":material/undo:", help="Those who rated it rate it again."
+            "Send back",
+            key="review_send_back",
+            icon=":material/undo:",
+            help="Those who rated it rate it again.",
+            shortcut="B",
         )
         is_said = st.button("Comment", key="review_comment", icon=":material/chat:", disabled=not note.strip())
     with refusals.told():

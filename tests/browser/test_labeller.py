@@ -365,6 +365,8 @@ def test_a_click_leaves_no_trap_for_space(open_widget, server):
     page.keyboard.press("Space")
     assert server.said == [("clip-0", "happy")]
     page.keyboard.press("?")
+    in_focus = page.evaluate("() => document.getElementById('host').shadowRoot.activeElement.textContent")
+    assert in_focus == "Keys", "a phone opens the list at its top"
     page.get_by_role("dialog").get_by_text("Use these keys on this page").click()
     page.get_by_role("button", name="Close").last.click()
     page.keyboard.press("4")

@@ -86,6 +86,8 @@ def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in
     assert (heard["recording_id"], heard["duration_s"]) == (str(recording.id), recording.duration_s)
     app.pills(key=f"review_{recording.id}_0_label").set_value("angry")
     app.text_area(key=f"review_{recording.id}_0_note").set_value("Listen to the *end*").run()
+    keys = {key: app.button(key=f"review_{key}").proto.shortcut for key in ("decide", "send_back")}
+    assert keys == {"decide": "d", "send_back": "b"}
     app.button(key="review_decide").click().run()
     assert "No clip of this kind is left" in text_of(app)
     agreed = {each.recording_id: each for each in workbench.labelling.consensus(labelled.project.id, reader=ann.reader)}
