@@ -14,21 +14,9 @@ from api.schemas import Shape
 from core.domain import Caller, LabellingSettings, QueueKind, RatedSegment, Rating, RatingFlag
 from core.labelling.agreement import Agreement
 from core.labelling.exchange import Import
-from core.labelling.labelling import (
-    MAX_GIVEN,
-    MAX_INSTRUCTIONS,
-    MAX_LABELS,
-    MAX_OVERLAP,
-    MAX_SEGMENTS,
-    ClipPlaces,
-    Guess,
-    Handout,
-    NotGiven,
-    Progress,
-    Queue,
-    ReviewClip,
-    Task,
-)
+from core.labelling.labelling import MAX_GIVEN, ClipPlaces, Handout, Queue, ReviewClip, Task
+from core.labelling.rules import MAX_INSTRUCTIONS, MAX_LABELS, MAX_OVERLAP, MAX_SEGMENTS
+from core.labelling.state import Guess, NotGiven, Progress
 
 LONGEST_S = 1e6
 MAX_GOLD = 10_000

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas import Shape
 from api.schemas_labelling import LONGEST_S, ClipConsensusShape, GuessShape, RatingShape, consensus_of
 from core.domain import Decision, DecisionKind, Rating
-from core.labelling.labelling import MAX_RATING_NOTE, ReviewClip
+from core.labelling.labelling import ReviewClip
+from core.labelling.rules import MAX_RATING_NOTE
 
 
 class GivenRatingShape(Shape):

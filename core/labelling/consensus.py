@@ -12,7 +12,7 @@ from uuid import UUID
 from core.domain import ConsensusLabel, Decision, DecisionKind, Rating
 
 if TYPE_CHECKING:
-    from core.labelling.labelling import Counted
+    from core.labelling.state import Counted
 
 
 class Method(enum.StrEnum):

@@ -15,7 +15,7 @@ from core.errors import InvalidParameterError, UnknownUserError
 from core.identifiers import new_id
 from core.labelling.formats.file_ratings import FileProblem, FileRating, placed, settled
 from core.labelling.formats.kinds import LabelFile, LabelFormat, read_file, write_file
-from core.labelling.labelling import require_rating, segments_within
+from core.labelling.rules import require_rating, segments_within
 from core.store.engine import try_again
 from core.store.labelling import Place, assignment_id_of, insert_imported, select_assignments
 from core.store.recordings import select_recordings

@@ -9,11 +9,10 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from unicodedata import category
 from uuid import UUID
 
 from core.access.roles import LABELLERS
@@ -28,12 +27,9 @@ from core.domain import (
     DecisionKind,
     LabellingSettings,
     Project,
-    QueueKind,
-    RatedSegment,
     Rating,
     Reader,
     Recording,
-    Sketch,
 )
 from core.errors import (
     ForbiddenError,
@@ -45,18 +41,25 @@ from core.errors import (
 from core.evaluation.segment_agreement import boundary_agreement, time_agreement
 from core.identifiers import new_id
 from core.labelling.consensus import Method, agree
-from core.labelling.queues import disagreement, kind_of_turn, ranks
+from core.labelling.queues import disagreement
+from core.labelling.rules import MAX_RATING_NOTE, require_rating, require_settings, segments_within
 from core.labelling.segments import SHORTEST_S, agree_on_segments, segmentations
+from core.labelling.state import (
+    Counted,
+    Guess,
+    Holder,
+    NotGiven,
+    Progress,
+    State,
+    counted_of,
+    guess_of,
+)
 from core.store.blindfolds import RATE, select_veiled_recordings
-from core.store.engine import Store
 from core.store.labelling import (
     SKIP,
     UNDO,
-    Action,
-    Clip,
     Judged,
     Place,
-    assignment_id_of,
     insert_action,
     insert_assignment,
     insert_decision,
@@ -68,30 +71,14 @@ from core.store.labelling import (
     select_labelled_projects,
     select_labelling_settings,
     select_last_judged,
-    select_sketches,
 )
 from core.store.recordings import select_recordings_by_id
 
 if TYPE_CHECKING:
     from core.workbench import Workbench
 
-LEASE = timedelta(hours=2)
-"""How long a clip waits for whom it was given to; then another may have it. A later rating counts all the same."""
-LEASE_BY_HAND = timedelta(days=14)
-"""As long, for what was given by hand."""
 MAX_GIVEN = 500
 """Clips times annotators, at a time."""
-MAX_OVERLAP = 9
-MAX_LABELS = 9
-"""As many as there are keys."""
-MAX_LABEL = 30
-MAX_RATING_NOTE = 1000
-MAX_SEGMENTS = 500
-BEYOND_S = 0.02
-"""So far beyond a recording's end a segment may end: tools round to milliseconds or to frames."""
-MAX_WRONG_TOLD = 10
-"""Segments that are told one by one."""
-MAX_INSTRUCTIONS = 10_000
 N_RECENT = 20
 MAX_CHECKED_ANSWERS = 500
 """Answers that are checked at most: twice those that the alert on falling accuracy compares."""
@@ -99,14 +86,6 @@ MAX_LOOKED_AT = 4 * MAX_CHECKED_ANSWERS
 PROGRESS_KEPT_S = 60.0
 """How long an annotator's progress is counted on from what was asked last, rather than read off the ledgers anew."""
 MAX_KEPT = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guess:
-    """The model's answer, as an annotator may see it."""
-
-    label: str
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +97,6 @@ class Task:
     guess: Guess | None
     """None in blind mode until it is rated, and where no model has answered."""
     rating: Rating | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an annotator is."""
-
-    n_done: int
-    n_total: int
-    """Clips of the project that they have rated or still can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,15 +162,6 @@ class ReviewClip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who has a place of a clip."""
-
-    annotator_id: UUID
-    is_rated: bool
-    is_by_hand: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipPlaces:
     """A clip of a project, and who has its places."""
 
@@ -208,15 +169,6 @@ class ClipPlaces:
     holders: Sequence[Holder]
     """In the order of the places; those whose time is over are left out unless they have rated it."""
     n_free: int
-
-
-class NotGiven(enum.StrEnum):
-    """Why a clip was not given to somebody by hand."""
-
-    THEIRS = "theirs"
-    """It was given to them before: nobody gets a clip twice."""
-    TAKEN = "taken"
-    """All its places are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,15 +186,6 @@ class Handout:
 
     given: Sequence[Assignment]
     refused: Sequence[Refusal]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """The ratings of a project that count, and what became of its clips."""
-
-    ratings: Mapping[UUID, Sequence[Rating]]
-    """By recording; nobody twice, none that was taken back or sent back."""
-    decisions: Mapping[UUID, Sequence[Decision]]
 
 
 class Labelling:
@@ -269,7 +212,7 @@ class Labelling:
         """
         project = self._changeable(project_id, by)
         members = {user.id for user in self._workbench.projects.members(project.id, by.reader)}
-        _require_settings(settings, members)
+        require_settings(settings, members)
         insert_labelling_settings(
             self._store, project_id=project_id, settings=settings, changed_by=by.user.id, at=datetime.now(UTC)
         )
@@ -321,7 +264,7 @@ class Labelling:
     def places(self, project_id: UUID, *, reader: Reader) -> list[ClipPlaces]:
         """Every clip of a project with who has its places, oldest first. Raises like `settings`."""
         settings = self.settings(project_id, reader)
-        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        state = State(self._store, project_id, settings, datetime.now(UTC))
         known = select_recordings_by_id(self._store, recording_ids=state.recording_ids, reader=_within(project_id))
         return [
             ClipPlaces(recording=known[each], holders=state.holders(each), n_free=state.n_free(each))
@@ -369,7 +312,7 @@ class Labelling:
         if len(people) * len(clips) > MAX_GIVEN:
             asked = f"{len(clips)} times {len(people)}"
             raise InvalidParameterError("recordings", asked, f"at most {MAX_GIVEN} clips times annotators")
-        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        state = State(self._store, project_id, settings, datetime.now(UTC))
         for recording_id in clips:
             if recording_id not in state.recording_ids:
                 raise UnknownRecordingError(recording_id)
@@ -390,7 +333,7 @@ class Labelling:
         return Handout(given=given, refused=refused)
 
     def _give(
-        self, project_id: UUID, state: _State, recording_id: UUID, annotator: UUID, by: Caller, *, takes_over: bool
+        self, project_id: UUID, state: State, recording_id: UUID, annotator: UUID, by: Caller, *, takes_over: bool
     ) -> Assignment | NotGiven:
         choice = state.place_by_hand(recording_id, annotator, takes_over=takes_over)
         if isinstance(choice, NotGiven):
@@ -428,7 +371,7 @@ class Labelling:
         now = datetime.now(UTC)
         mine = annotator.user.id
         reading = self._kept_progress.reading(project_id, mine)
-        state = _State(self._store, project_id, settings, now)
+        state = State(self._store, project_id, settings, now)
         open_places = state.open_places(mine)
         tried: set[UUID] = set()
         while len(open_places) < n:
@@ -498,7 +441,7 @@ class Labelling:
         require_rating(rating, settings)
         rating = dataclasses.replace(rating, segments=segments_within(rating.segments, recording.duration_s))
         clips = select_clips(self._store, project_id=project_id, recording_ids=[recording.id])
-        guess = _guess(clips[0]) if clips else None
+        guess = guess_of(clips[0]) if clips else None
         kept = dataclasses.replace(
             rating,
             project_id=project_id,
@@ -536,7 +479,7 @@ class Labelling:
         project_id, about = rating.project_id, [rating.recording_id]
         said = select_actions(self._store, project_id=project_id, annotator_id=rating.annotator_id, recording_ids=about)
         decided = select_decisions(self._store, project_id=project_id, recording_ids=about)
-        was_rated = rating.recording_id in _counted(said, decided).ratings
+        was_rated = rating.recording_id in counted_of(said, decided).ratings
         with self._kept_progress.acting(rating.project_id, rating.annotator_id) as count:
             if insert_action(self._store, kind=kind, assignment_id=assignment_id, rating=rating):
                 count((kind == RATE) - was_rated)
@@ -544,7 +487,7 @@ class Labelling:
     def progress(self, project_id: UUID, *, reader: Reader) -> dict[UUID, Progress]:
         """How far every annotator is. Raises UnknownProjectError, NotLabelledError."""
         settings = self.settings(project_id, reader)
-        state = _State(self._store, project_id, settings, datetime.now(UTC))
+        state = State(self._store, project_id, settings, datetime.now(UTC))
         return {annotator: state.progress(annotator) for annotator in settings.annotators}
 
     def progress_of(self, project_id: UUID, *, annotator: Caller) -> Progress:
@@ -557,7 +500,7 @@ class Labelling:
         if known is not None:
             return known
         reading = self._kept_progress.reading(project_id, annotator.user.id)
-        progress = _State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
+        progress = State(self._store, project_id, settings, datetime.now(UTC)).progress(annotator.user.id)
         self._kept_progress.keep(reading, progress)
         return progress
 
@@ -566,7 +509,7 @@ class Labelling:
     def counted(self, project_id: UUID, *, reader: Reader) -> Counted:
         """The ratings that count. Raises UnknownProjectError."""
         self._workbench.projects.find(project_id, reader)
-        return _counted(
+        return counted_of(
             select_actions(self._store, project_id=project_id), select_decisions(self._store, project_id=project_id)
         )
 
@@ -597,7 +540,7 @@ class Labelling:
                 recordings[recording_id],
                 counted,
                 agreed.get(recording_id),
-                None if recording_id in veiled else _guess(clips.get(recording_id)),
+                None if recording_id in veiled else guess_of(clips.get(recording_id)),
             )
             for recording_id in touched
             if recording_id in recordings
@@ -716,12 +659,12 @@ class Labelling:
             settings = select_labelling_settings(self._store, project_id=project_id)
             if settings is None:
                 continue
-            counted = _counted(
+            counted = counted_of(
                 select_actions(self._store, project_id=project_id, recording_ids=recording_ids),
                 select_decisions(self._store, project_id=project_id, recording_ids=recording_ids),
             )
             clips = select_clips(self._store, project_id=project_id, recording_ids=recording_ids)
-            guesses = {clip.recording_id: _guess(clip) for clip in clips}
+            guesses = {clip.recording_id: guess_of(clip) for clip in clips}
             for agreed in agree(counted, settings.labels, method=Method.MAJORITY):
                 guess = guesses.get(agreed.recording_id)
                 if guess is not None and guess.label in settings.labels:
@@ -842,195 +785,6 @@ class _KeptProgress:
             self._kept = {key: known for key, known in self._kept.items() if key[0] != project_id}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    recording_id: UUID
-    slot: int
-    attempt: int
-
-
-class _State:
-    """What a project's ledgers say at one moment."""
-
-    def __init__(self, store: Store, project_id: UUID, settings: LabellingSettings, now: datetime) -> None:
-        self._store, self._project_id, self._settings, self._now = store, project_id, settings, now
-        self._sketches: Mapping[UUID, Sketch] | None = None
-        self._clips = select_clips(store, project_id=project_id)
-        self._by_id = {clip.recording_id: clip for clip in self._clips}
-        places = select_assignments(store, project_id=project_id)
-        actions = select_actions(store, project_id=project_id)
-        decisions = select_decisions(store, project_id=project_id)
-        self._sent_back = _sent_back(decisions)
-        self._newest = {action.assignment_id: action for action in actions}
-        self._counted = _counted(actions, decisions)
-        self._holders: dict[tuple[UUID, int], Place] = {}
-        self._slots: dict[UUID, set[int]] = {}
-        self._places: dict[UUID, Place] = {}
-        for place in places:
-            self.add(place)
-
-    def add(self, place: Place) -> None:
-        """Take a new assignment into account."""
-        given = place.assignment
-        self._places[given.id] = place
-        self._slots.setdefault(given.recording_id, set()).add(given.slot)
-        holder = self._holders.get((given.recording_id, given.slot))
-        if holder is None or holder.attempt < place.attempt:
-            self._holders[(given.recording_id, given.slot)] = place
-
-    def _action(self, place: Place) -> Action | None:
-        """What counts of what was done with an assignment; None while it is open."""
-        action = self._newest.get(place.assignment.id)
-        if action is None or action.kind == UNDO:
-            return None
-        sent_back = self._sent_back.get(place.assignment.recording_id)
-        return None if sent_back is not None and action.rating.rated_at <= sent_back else action
-
-    def _is_rated(self, place: Place) -> bool:
-        action = self._action(place)
-        return action is not None and action.kind == RATE
-
-    def _is_free(self, holder: Place) -> bool:
-        """Whether another may take the place of this assignment."""
-        if self._is_rated(holder):
-            return False
-        given = holder.assignment
-        if given.given_by is not None and given.annotator_id not in self._settings.annotators:
-            return True
-        began = max(
-            [holder.assignment.assigned_at]
-            + [at for at in [self._sent_back.get(holder.assignment.recording_id)] if at is not None]
-        )
-        return self._now - began > (LEASE if given.given_by is None else LEASE_BY_HAND)
-
-    @property
-    def recording_ids(self) -> Collection[UUID]:
-        """All clips, oldest first."""
-        return self._by_id.keys()
-
-    def holders(self, recording_id: UUID) -> list[Holder]:
-        """Who has the places of a clip, in their order."""
-        places = [self._holders[(recording_id, slot)] for slot in sorted(self._slots.get(recording_id, ()))]
-        return [
-            Holder(
-                annotator_id=place.assignment.annotator_id,
-                is_rated=self._is_rated(place),
-                is_by_hand=place.assignment.given_by is not None,
-            )
-            for place in places
-            if not self._is_free(place)
-        ]
-
-    def n_free(self, recording_id: UUID) -> int:
-        """How many places of a clip somebody can still get."""
-        held = (self._holders.get((recording_id, slot)) for slot in range(self._settings.overlap))
-        return sum(holder is None or self._is_free(holder) for holder in held)
-
-    def place_by_hand(self, recording_id: UUID, annotator: UUID, *, takes_over: bool) -> _Choice | NotGiven:
-        """The place of a clip that an annotator gets by hand; with `takes_over`, from whoever has not rated it."""
-        if assignment_id_of(self._project_id, recording_id, annotator) in self._places:
-            return NotGiven.THEIRS
-        free = self._free_slot(recording_id, annotator)
-        if free is not None or not takes_over:
-            return free or NotGiven.TAKEN
-        for slot in range(self._settings.overlap):
-            holder = self._holders[(recording_id, slot)]
-            is_given_now = holder.assignment.assigned_at >= self._now
-            if not self._is_rated(holder) and not is_given_now:
-                return _Choice(recording_id=recording_id, slot=slot, attempt=holder.attempt + 1)
-        return NotGiven.TAKEN
-
-    def _holds(self, place: Place) -> bool:
-        return self._holders[(place.assignment.recording_id, place.assignment.slot)] is place
-
-    def _of(self, annotator: UUID) -> list[Place]:
-        return [place for place in self._places.values() if place.assignment.annotator_id == annotator]
-
-    def open_places(self, annotator: UUID) -> list[Place]:
-        """What waits for an annotator: what they have begun first, what they skipped last."""
-        waiting = [
-            place
-            for place in self._of(annotator)
-            if place.assignment.recording_id in self._by_id and not self._is_rated(place) and self._holds(place)
-        ]
-        skipped = {place.assignment.id for place in waiting if self._action(place) is not None}
-        return sorted(waiting, key=lambda place: place.assignment.id in skipped)
-
-    def rated_by(self, annotator: UUID) -> list[tuple[Place, Action]]:
-        """What an annotator has rated, in that order."""
-        rated = [(place, self._newest[place.assignment.id]) for place in self._of(annotator) if self._is_rated(place)]
-        return sorted(rated, key=lambda pair: pair[1].number)
-
-    def progress(self, annotator: UUID) -> Progress:
-        """Rated by them, and that plus what they hold or could still get."""
-        n_done = sum(self._is_rated(place) for place in self._of(annotator))
-        n_open = len(self.open_places(annotator))
-        n_free = sum(self._free_slot(clip.recording_id, annotator) is not None for clip in self._clips)
-        return Progress(n_done=n_done, n_total=n_done + n_open + n_free)
-
-    def _free_slot(self, recording_id: UUID, annotator: UUID) -> _Choice | None:
-        """A place of a clip that this annotator could take."""
-        if assignment_id_of(self._project_id, recording_id, annotator) in self._places:
-            return None
-        for slot in range(self._settings.overlap):
-            holder = self._holders.get((recording_id, slot))
-            if holder is None:
-                return _Choice(recording_id=recording_id, slot=slot, attempt=0)
-            if self._is_free(holder):
-                return _Choice(recording_id=recording_id, slot=slot, attempt=holder.attempt + 1)
-        return None
-
-    def choose(self, annotator: UUID, tried: set[UUID]) -> _Choice | None:
-        """The next clip for an annotator, by the queue whose turn it is."""
-        free = {
-            clip.recording_id: choice
-            for clip in self._clips
-            if clip.recording_id not in tried and (choice := self._free_slot(clip.recording_id, annotator)) is not None
-        }
-        if not free:
-            return None
-        kind = kind_of_turn(len(self._places), self._settings.queues)
-        numbers = self._ranks(kind)
-        best = max(free, key=lambda recording_id: (numbers[recording_id], -recording_id.int))
-        return free[best]
-
-    def _ranks(self, kind: QueueKind) -> dict[UUID, float]:
-        labels = {
-            recording_id: [rating.label or "" for rating in ratings]
-            for recording_id, ratings in self._counted.ratings.items()
-        }
-        for place in self._places.values():
-            labels.setdefault(place.assignment.recording_id, [])  # on its way to somebody: near enough to labelled
-        if kind is QueueKind.DIVERSE and self._sketches is None:
-            self._sketches = select_sketches(self._store, project_id=self._project_id)
-        numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed, sketches=self._sketches or {})
-        return {clip.recording_id: float(number) for clip, number in zip(self._clips, numbers, strict=True)}
-
-    def guess(self, recording_id: UUID) -> Guess | None:
-        """The model's answer about a recording."""
-        return _guess(self._by_id.get(recording_id))
-
-
-def _sent_back(decisions: Sequence[Decision]) -> dict[UUID, datetime]:
-    """By recording: when it was last sent back."""
-    return {each.recording_id: each.at for each in decisions if each.kind is DecisionKind.SEND_BACK}
-
-
-def _counted(actions: Sequence[Action], decisions: Sequence[Decision]) -> Counted:
-    sent_back = _sent_back(decisions)
-    newest = {action.assignment_id: action for action in actions}
-    ratings: dict[UUID, list[Rating]] = {}
-    for action in sorted(newest.values(), key=lambda action: action.number):
-        rating = action.rating
-        back = sent_back.get(rating.recording_id)
-        if action.kind == RATE and (back is None or rating.rated_at > back):
-            ratings.setdefault(rating.recording_id, []).append(rating)
-    by_recording: dict[UUID, list[Decision]] = {}
-    for decision in decisions:
-        by_recording.setdefault(decision.recording_id, []).append(decision)
-    return Counted(ratings=ratings, decisions=by_recording)
-
-
 def _review_clip(
     recording: Recording, counted: Counted, consensus: ConsensusLabel | None, answer: Guess | None
 ) -> ReviewClip:
@@ -1056,79 +810,3 @@ def _most_disputed_first(clip: ReviewClip) -> tuple[bool, bool, float, float, UU
     apart = 0.0 if math.isnan(clip.time_agreement) else 1 - clip.time_agreement
     is_settled = not clip.is_contested
     return is_adjudicated and is_settled, is_settled, -clip.disagreement_nats, -apart, clip.recording.id
-
-
-def _guess(clip: Clip | None) -> Guess | None:
-    if clip is None or not clip.probabilities:
-        return None
-    emotion = max(clip.probabilities, key=lambda each: clip.probabilities[each])
-    return Guess(label=emotion.value, confidence=clip.probabilities[emotion])
-
-
-def _require_settings(settings: LabellingSettings, members: set[UUID]) -> None:
-    labels = settings.labels
-    if not 2 <= len(labels) <= MAX_LABELS or len(set(labels)) < len(labels):
-        raise InvalidParameterError("labels", str(len(labels)), f"2 to {MAX_LABELS} labels, each once")
-    for label in labels:
-        if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
-            raise InvalidParameterError("labels", repr(label[:40]), f"1 to {MAX_LABEL} printable characters each")
-    if not 1 <= settings.overlap <= MAX_OVERLAP:
-        raise InvalidParameterError("overlap", str(settings.overlap), f"a whole number from 1 to {MAX_OVERLAP}")
-    strangers = set(settings.annotators) - members
-    if strangers:
-        raise InvalidParameterError(
-            "annotators", str(min(strangers)), "members of the project: share it with them first"
-        )
-    shares = settings.queues.values()
-    if sum(shares) != 100 or min(shares, default=0) < 0:
-        raise InvalidParameterError("queues", str(sum(shares)), "shares in per cent that add up to 100")
-    text = settings.instructions
-    is_plain = all(character in "\n\r\t" or category(character) not in {"Cc", "Cs"} for character in text)
-    if len(text) > MAX_INSTRUCTIONS or not is_plain:
-        expected = f"at most {MAX_INSTRUCTIONS:,} characters, in as many lines as you like, without control characters"
-        raise InvalidParameterError("instructions", f"{len(text):,} characters", expected)
-    for label in settings.gold.values():
-        if label not in labels:
-            raise InvalidParameterError("gold", repr(label), f"one of {', '.join(labels)}")
-
-
-def require_rating(rating: Rating, settings: LabellingSettings) -> None:
-    """Raise InvalidParameterError where a rating says what the project does not ask."""
-    known = f"one of {', '.join(settings.labels)}"
-    ways = [rating.label is not None, rating.flag is not None, bool(rating.segments)]
-    if sum(ways) != 1:
-        raise InvalidParameterError("rating", "none" if not any(ways) else "several", "one of label, flag or segments")
-    for name, label in (("label", rating.label), ("second", rating.second)):
-        if label is not None and label not in settings.labels:
-            raise InvalidParameterError(name, repr(label), known)
-    if rating.intensity is not None and rating.intensity not in {1, 2, 3}:
-        raise InvalidParameterError("intensity", str(rating.intensity), "1, 2 or 3")
-    if len(rating.note) > MAX_RATING_NOTE:
-        raise InvalidParameterError("note", f"{len(rating.note)} characters", f"at most {MAX_RATING_NOTE}")
-    if not 0 <= rating.spent_s < float("inf"):
-        raise InvalidParameterError("spent_s", str(rating.spent_s), "seconds, 0 or more")
-    if len(rating.segments) > MAX_SEGMENTS:
-        raise InvalidParameterError("segments", str(len(rating.segments)), f"at most {MAX_SEGMENTS}")
-    for segment in rating.segments:
-        if segment.label not in settings.labels:
-            raise InvalidParameterError("segments", repr(segment.label), known)
-
-
-def segments_within(segments: Sequence[RatedSegment], duration_s: float) -> tuple[RatedSegment, ...]:
-    """The same segments, those that reach at most `BEYOND_S` over the end of their recording cut there.
-
-    Raises InvalidParameterError, which names every segment that begins before the recording, ends beyond it, or does
-    not end after it begins.
-    """
-    cut = [dataclasses.replace(each, end_s=min(each.end_s, duration_s)) for each in segments]
-    wrong = [
-        f"from {each.start_s:g} to {each.end_s:g} s" + (f" (number {number})" if len(segments) > 1 else "")
-        for number, (each, fitting) in enumerate(zip(segments, cut, strict=True), 1)
-        if not (0 <= each.start_s < fitting.end_s and each.end_s <= duration_s + BEYOND_S)
-    ]
-    if wrong:
-        if len(wrong) > MAX_WRONG_TOLD:
-            wrong = [*wrong[:MAX_WRONG_TOLD], f"{len(wrong) - MAX_WRONG_TOLD:,} more"]
-        expected = f"a start before its end, both within the {duration_s:g} s of the recording"
-        raise InvalidParameterError("segments", "; ".join(wrong), expected)
-    return tuple(cut)

@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from core.domain import Caller, Project
-from core.labelling.labelling import LEASE_BY_HAND, ClipPlaces, Handout, Holder, NotGiven
+from core.labelling.labelling import ClipPlaces, Handout
+from core.labelling.state import LEASE_BY_HAND, Holder, NotGiven
 from core.workbench import Workbench
 from pages.parts import people_names, refusals, words
 from pages.parts.people_names import Names

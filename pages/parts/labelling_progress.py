@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.domain import Caller, Project
-from core.labelling.labelling import Progress
+from core.labelling.state import Progress
 from core.workbench import Workbench
 from pages.parts import frame, people_names
 from pages.parts.people_names import Names

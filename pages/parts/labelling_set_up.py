@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.access.roles import LABELLERS
 from core.domain import Caller, Emotion, LabellingSettings, Project, QueueKind, Recording
-from core.labelling.labelling import MAX_INSTRUCTIONS, MAX_LABEL, MAX_LABELS, MAX_OVERLAP
+from core.labelling.rules import MAX_INSTRUCTIONS, MAX_LABEL, MAX_LABELS, MAX_OVERLAP
 from core.store.recordings import select_recordings
 from core.workbench import Workbench
 from pages.parts import labelling_words, refusals

@@ -23,7 +23,7 @@ from core.errors import (
 )
 from core.identifiers import new_id
 from core.labelling.consensus import Method
-from core.labelling.labelling import Progress
+from core.labelling.state import Progress
 from core.store import schema
 from core.store.audit import select_audit_entries
 from core.store.labelling import insert_imported
@@ -84,7 +84,7 @@ def test_what_is_rated_is_kept_once_however_often_it_is_sent(make_studio):
         1.5,
     )
     assert (rating.annotator_id, rating.id) == (ann.user.id, rating_id)
-    assert studio.queue(ann).progress == labelling_module.Progress(n_done=1, n_total=N_CLIPS)
+    assert studio.queue(ann).progress == Progress(n_done=1, n_total=N_CLIPS)
 
 
 def test_undo_opens_a_clip_again_and_the_next_rating_counts(make_studio):
@@ -113,7 +113,7 @@ def test_clip_that_somebody_left_goes_to_another_and_their_late_rating_still_cou
     ann, bob = studio.annotators
     left = studio.queue(ann, 1).tasks[0]
     assert studio.queue(bob, 1).tasks == []
-    monkeypatch.setattr(labelling_module, "LEASE", timedelta(0))
+    monkeypatch.setattr("core.labelling.state.LEASE", timedelta(0))
     assert clips_of(studio.queue(bob, 1)) == [left.recording.id]
     studio.rate(ann, left.assignment.id, "sad")
     said = studio.workbench.labelling.counted(studio.project.id, reader=ann.reader).ratings
@@ -406,7 +406,7 @@ def test_progress_is_counted_on_from_the_last_queue_and_not_read_at_each_rating(
         return labelling.progress_of(studio.project.id, annotator=ann).n_done
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.labelling.labelling._State", None)  # whoever reads the ledgers fails
+        patch.setattr("core.labelling.labelling.State", None)  # whoever reads the ledgers fails
         rating = make_rating()
         labelling.rate(studio.project.id, first.assignment.id, rating, annotator=ann)
         labelling.rate(studio.project.id, first.assignment.id, rating, annotator=ann)
@@ -425,7 +425,7 @@ def test_progress_is_counted_on_from_the_last_queue_and_not_read_at_each_rating(
             n_done()
     assert n_done() == 1
     monkeypatch.setattr("core.labelling.labelling.PROGRESS_KEPT_S", 0.0)
-    monkeypatch.setattr("core.labelling.labelling._State", None)
+    monkeypatch.setattr("core.labelling.labelling.State", None)
     with pytest.raises(TypeError):
         n_done()
 
@@ -434,7 +434,7 @@ def test_progress_read_while_a_rating_arrives_is_not_counted_on_from(make_studio
     studio = make_studio(n_annotators=1)
     ann = studio.annotators[0]
     first, second, *_ = studio.queue(ann).tasks
-    read = labelling_module._State.progress
+    read = labelling_module.State.progress
 
     def rated_meanwhile(state, annotator):
         progress = read(state, annotator)
@@ -442,7 +442,7 @@ def test_progress_read_while_a_rating_arrives_is_not_counted_on_from(make_studio
         return progress
 
     with monkeypatch.context() as patch:
-        patch.setattr(labelling_module._State, "progress", rated_meanwhile)
+        patch.setattr(labelling_module.State, "progress", rated_meanwhile)
         studio.queue(ann)
     assert studio.workbench.labelling.progress_of(studio.project.id, annotator=ann).n_done == 1
     insert = labelling_module.insert_action

@@ -24,7 +24,7 @@ from core.evaluation.agreement import (
     percent_agreement,
 )
 from core.labelling.consensus import Method, agree
-from core.labelling.labelling import Counted
+from core.labelling.state import Counted
 from tests.labelling_projects import make_rating
 
 NAN = math.nan

@@ -7,7 +7,7 @@ import pytest
 
 from core.domain import Decision, DecisionKind, Rating, RatingFlag
 from core.labelling.consensus import Method, agree
-from core.labelling.labelling import Counted
+from core.labelling.state import Counted
 
 PROJECT = UUID(int=9)
 ANN, BOB, CAT = (UUID(int=number) for number in (11, 12, 13))
