@@ -571,8 +571,10 @@ class Workbench:
         """Webhooks of predictions that a process kept which was killed before it told of them; no other of them."""
         by_message = {_message_id(each): each for each in prediction_ids}
         untold = self.webhooks.untold(PREDICTED, owner=owner, message_ids=list(by_message))
-        for message_id in sorted(untold):
-            prediction = select_prediction(self.store, prediction_id=by_message[message_id], reader=PROCESS)
+        for message_id, prediction_id in by_message.items():
+            if message_id not in untold:
+                continue
+            prediction = select_prediction(self.store, prediction_id=prediction_id, reader=PROCESS)
             if prediction is None:
                 continue
             recording = select_recording(self.store, recording_id=prediction.recording_id, reader=PROCESS)

@@ -140,7 +140,8 @@ class Intake:
         while True:
             try:
                 known = set() if is_first else self._known(batch)
-                new = [each for each in batch if each.message.id not in known]
+                # Told twice while the first waits, a message would be refused as its own copy, for ever.
+                new = {each.message.id: each for each in batch if each.message.id not in known}.values()
                 insert_webhook_messages(
                     self._store,
                     messages=[each.message for each in new],

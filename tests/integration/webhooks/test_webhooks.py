@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -376,6 +377,26 @@ def test_event_that_is_told_twice_under_one_id_is_sent_once(bench, monkeypatch):
             bench.webhooks.attempt(due.delivery_id, due.number)
         assert [headers["webhook-id"] for headers in server.headers] == [f"msg_{message_id.hex}"]
     assert len(bench.webhooks.deliveries(endpoint.id, owner_id=endpoint.owner_id)) == 1
+
+
+def test_event_that_is_told_twice_before_it_is_kept_is_sent_once(bench, monkeypatch):
+    may_write, asked = threading.Event(), intake.insert_webhook_messages
+
+    def written_later(*given, **named):
+        may_write.wait()
+        asked(*given, **named)
+
+    monkeypatch.setattr(intake, "_TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr(intake, "insert_webhook_messages", written_later)
+    endpoint, _ = bench.endpoint("https://hooks.example.org/")
+    message_id = new_id()
+    for given in ({}, {"message_id": message_id}, {"message_id": message_id}):
+        bench.webhooks.emit("batch.succeeded", owner=bench.caller.user.id, data={}, **given)
+    may_write.set()
+    assert bench.webhooks.flush()
+    kept = [each.message.id for each in bench.webhooks.deliveries(endpoint.id, owner_id=endpoint.owner_id)]
+    assert len(kept) == 2
+    assert kept.count(message_id) == 1
 
 
 def test_whoever_watches_learns_what_waits_and_what_is_overdue(bench):
