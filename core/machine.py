@@ -47,4 +47,5 @@ def resident_mb() -> float:
 def disk_share(folder: Path) -> float:
     """The share in use, in [0, 1], of the disk that holds `folder`, as programs without privileges see it."""
     usage = psutil.disk_usage(str(folder))
-    return float(usage.used) / float(usage.used + usage.free)  # `usage.percent` is rounded to thousandths
+    of_all = usage.used + usage.free  # none where a mounted bucket tells no size
+    return float(usage.used) / float(of_all) if of_all else 0.0  # `usage.percent` is rounded to thousandths

@@ -65,7 +65,7 @@ def _draw_job(workbench: Workbench, job: Job, reader: Reader, owner: str) -> Non
         told = [f"since {words.when(job.created_at, zone)}"]
         if job.started_at is not None and job.ended_at is not None:
             told.append(f"took {words.duration((job.ended_at - job.started_at).total_seconds())}")
-        if job.state.has_ended and job.doing:
+        if job.kind == BATCH and job.state.has_ended and job.doing:  # of others it would be a time left, long over
             told.append(words.plain(job.doing))
         st.caption(" · ".join([*told, *([words.plain(owner)] if owner else [])]))
         if job.state in {JobState.RUNNING, JobState.PAUSED}:

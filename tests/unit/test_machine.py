@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import psutil
 import pytest
 
@@ -30,6 +32,12 @@ def test_what_the_kernel_can_drop_is_not_in_use(tmp_path):
 def test_container_without_a_limit_is_as_full_as_its_machine(tmp_path, limit):
     share = memory_share(cgroup(tmp_path, limit=limit, current=WHOLE))
     assert share == pytest.approx(psutil.virtual_memory().percent / 100, abs=0.1)
+
+
+@pytest.mark.parametrize(("used", "free", "share"), [(1, 999_999, 1e-6), (0, 0, 0.0)])
+def test_share_of_a_disk_is_neither_rounded_nor_asks_for_a_size(tmp_path, monkeypatch, used, free, share):
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: SimpleNamespace(used=used, free=free, percent=0.0))
+    assert disk_share(tmp_path) == pytest.approx(share)
 
 
 def test_disk_is_as_full_as_the_system_says(tmp_path):

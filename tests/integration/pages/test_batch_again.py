@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from core.domain import PROCESS, JobState
-from core.errors import NothingScoredError
+from core.errors import JobError, NothingScoredError
+from core.identifiers import new_id
 from tests.sounds import voice_wav
 from tests.waiting import wait_until
 
@@ -52,6 +53,20 @@ def test_two_batches_of_one_name_are_told_apart_and_one_without_a_usable_recordi
     assert [error.value for error in app.error] == [str(NothingScoredError(1))] * 2
     assert len([each.value for each in app.caption if "1 of 1 done, 1 with a problem" in each.value]) == 2
     assert not [button for button in app.button if (button.key or "").endswith("_retry")]
+
+
+def test_a_job_that_failed_does_not_tell_the_time_that_was_left(workbench, open_page):
+    def learn(of):
+        of.jobs.tell(0.4, "Learning, 44 s left")
+        raise JobError("The disk is full.")
+
+    workbench.jobs.register("learn", learn, title="Training moods")
+    workbench.jobs.start(polling_interval_s=0.02)
+    job = workbench.jobs.enqueue("learn", owner=new_id())
+    wait_until(lambda: workbench.jobs.job(job.id, reader=PROCESS).state is JobState.FAILED)
+    app = open_page("jobs")
+    assert "The disk is full." in [error.value for error in app.error]
+    assert not [each.value for each in app.caption if "left" in each.value]
 
 
 def test_a_paused_batch_can_be_cancelled_where_it_is_looked_at(running, open_page):
