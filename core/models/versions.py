@@ -139,8 +139,9 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         retrained = None if made is None else _retrained(made, fields["data"]["corrections"])
         trained = _trained(fields["training"], fields["data"]) if "training" in fields else None
         corpora = tuple(_corpus(name, found) for name, found in fields.get("data", {}).get("corpora", {}).items())
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DamagedModelError(folder.name, f"its retraining cannot be read in {CARD} ({error!r})") from error
+        learning = _settings(fields["training"] if trained else made["plan"] if made else fields.get("head", {}))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedModelError(folder.name, f"its data or training cannot be read in {CARD} ({error!r})") from error
     has_own_encoder = (
         (folder / ENCODER).is_file() and "encoder" not in fields and (trained is None or trained.network == HEAD_ONLY)
     )
@@ -153,7 +154,7 @@ def read_version(folder: Path, settings: Settings) -> ModelVersion:
         trained=trained,
         has_own_encoder=has_own_encoder,
         corpora=corpora,
-        settings=_settings(fields["training"] if trained else made["plan"] if made else fields.get("head", {})),
+        settings=learning,
     )
 
 

@@ -80,9 +80,14 @@ def test_versions_say_where_they_come_from(workbench, own):
     assert [one.number for one in made.retrained.rounds] == [1, 2]
 
 
-def test_a_damaged_version_is_named_and_the_others_are_listed(workbench, own):
+@pytest.mark.parametrize(
+    "change",
+    [{"retraining": {"parent": "x"}}, {"head": None}, {"data": []}, {"data": {"corpora": {"RAVDESS": {}}}}],
+    ids=["retraining", "head", "data", "corpus"],
+)
+def test_a_damaged_version_is_named_and_the_others_are_listed(workbench, own, change):
     challenger(own)
-    copy_of_tiny(own, "broken", change=lambda card: card.update(retraining={"parent": "x"}))
+    copy_of_tiny(own, "broken", change=lambda card: card.update(change))
     found, [problem] = workbench.models.list_versions()
     assert [version.card.name for version in found] == ["tiny-2", "tiny"]
     assert isinstance(problem, DamagedModelError)

@@ -59,7 +59,7 @@ def test_each_version_shows_its_data_settings_and_caveats_and_its_card(open_page
     challenger(own)
     app = look_at(open_page("models"), "other")
     data = next(each.value for each in app.table if "Learnt from" in each.value.columns)
-    assert data.iloc[0].tolist() == ["RAVDESS", "1,234", "20", "1.1", "CC BY 4\\.0"]
+    assert data.iloc[0].tolist() == ["RAVDESS \\(CC BY 4\\.0\\)", "1,234", "20", "1.1"]
     assert "Settings: rounds 30; masked by corpus no" in said(app)
     assert "Acted speech alone" in said(app)
     assert "models_card_file_other" in {button.key for button in app.get("download_button")}
