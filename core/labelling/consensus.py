@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from core.labelling.state import Counted
 
 
+ADJUDICATED = "adjudicated"
+"""Stands in place of a method where a reviewer decided."""
+
+
 class Method(enum.StrEnum):
     """How ratings become a consensus."""
 
@@ -48,7 +52,7 @@ def agree(counted: Counted, labels: Sequence[str], *, method: Method) -> list[Co
             ConsensusLabel(
                 recording_id=recording_id,
                 probabilities={verdict.label or "": 1.0} if verdict else shares[recording_id],
-                method="adjudicated" if verdict else method.value,
+                method=ADJUDICATED if verdict else method.value,
                 n_ratings=len(by_recording.get(recording_id, ())),
                 adjudicated_by=verdict.by if verdict else None,
             )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.domain import Caller, Emotion, Job, JobState
+from core.labelling.consensus import ADJUDICATED
 from core.models import retraining
 from core.models.retraining import CorrectedRecording, RetrainingPlan
 from core.workbench import Workbench
@@ -18,7 +19,6 @@ MAX_PROBLEMS = 5
 N_JOBS = 10
 LOOK_EVERY_S = 2.0
 DEFAULTS = RetrainingPlan()
-ADJUDICATED = "adjudicated"
 ALL, DECIDED = "All that were rated", "Those a reviewer decided"
 WHICH_HELP = "Where people disagree and no reviewer has decided, the model learns how many said what."
 STATES = {
