@@ -882,8 +882,10 @@ class NothingScoredError(JobError):
     code = "nothing_scored"
 
     def __init__(self, n_recordings: int) -> None:
-        none = "The recording could not" if n_recordings == 1 else f"None of the {n_recordings:,} recordings could"
-        super().__init__(f"{none} be used. The results of the batch tell what is wrong with each.")
+        none, each = "The recording could not", "it"
+        if n_recordings > 1:
+            none, each = f"None of the {n_recordings:,} recordings could", "each"
+        super().__init__(f"{none} be used. The results of the batch tell what is wrong with {each}.")
         self.n_recordings = n_recordings
 
 

@@ -114,7 +114,7 @@ def test_a_batch_of_which_nothing_could_be_used_failed_and_nothing_is_left_to_re
     address = client.post("/api/v1/batches", files=[("files", ("letter.wav", b"Dear all"))]).headers["location"]
     batch = ended(client, address)
     assert (batch["state"], batch["n_scored"], batch["n_problems"]) == ("failed", 0, 1)
-    assert batch["error"] == "The recording could not be used. The results of the batch tell what is wrong with each."
+    assert batch["error"] == "The recording could not be used. The results of the batch tell what is wrong with it."
     refused(client.post(f"{address}/retry"), 409, "job_state")
 
 
