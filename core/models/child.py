@@ -56,12 +56,12 @@ def said_by(command: Sequence[str], workbench: Workbench, *, feed: Feed | None =
             child.stdout.close()
 
 
-def what_it_does(said: Mapping[str, Any]) -> str:
+def doing_and_time_left(said: Mapping[str, Any]) -> str:
     """What a child says it does, with the time left.
 
-    >>> what_it_does({"doing": "Learning", "seconds_left": 44.2}), what_it_does({"doing": "Learning"})
+    >>> doing_and_time_left({"doing": "Learning", "seconds_left": 44.2}), doing_and_time_left({"doing": "Learning"})
     ('Learning, 44 s left', 'Learning')
-    >>> [what_it_does({"doing": "Learning", "seconds_left": seconds}) for seconds in (1004, 9000)]
+    >>> [doing_and_time_left({"doing": "Learning", "seconds_left": seconds}) for seconds in (1004, 9000)]
     ['Learning, 17 min left', 'Learning, 2.5 h left']
     """
     doing = str(said.get("doing", ""))

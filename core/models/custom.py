@@ -22,7 +22,7 @@ from core.domain import Caller, DataSetClip, Job, Reader
 from core.errors import CustomTrainingFailedError, InvalidParameterError, StoreError
 from core.features.clip_stream import end_clips, write_clip
 from core.jobs.runs import Lane
-from core.models.child import said_by, what_it_does
+from core.models.child import doing_and_time_left, said_by
 from core.models.data_sets import DataSetSummary
 from core.models.retraining import name_of_author, require_name
 from core.models.versions import HEAD_ONLY, CustomRound, read_custom_rounds
@@ -277,7 +277,7 @@ def _learn(
             elif said["event"] == "done":
                 version = str(said["version"])
             else:
-                jobs.tell(said.get("share", 0.0), what_it_does(said))
+                jobs.tell(said.get("share", 0.0), doing_and_time_left(said))
             if said.get("is_final_fit"):
                 jobs.note(_sentence(said))
     if not version:

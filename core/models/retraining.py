@@ -34,7 +34,7 @@ from core.errors import (
 from core.evaluation.label_shares import label_shares
 from core.inference.embedding import embed_recording
 from core.jobs.runs import Lane
-from core.models.child import said_by, what_it_does
+from core.models.child import doing_and_time_left, said_by
 from core.models.versions import TrainingRound, read_rounds
 from core.store.recordings import select_recording
 from core.store.training_uses import insert_training_uses
@@ -329,7 +329,7 @@ def _learn(
             elif said["event"] == "done":
                 version = str(said["version"])
             else:
-                jobs.tell(0.05 + 0.95 * said.get("share", 0.0), what_it_does(said))
+                jobs.tell(0.05 + 0.95 * said.get("share", 0.0), doing_and_time_left(said))
             if said.get("is_final_fit"):
                 jobs.note(_sentence(said))
     if not version:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from core.inference.registry import HEAD
 from tests.bundles import TINY
 from tests.data_sets import own_clips, own_zip
 from tests.sounds import voice_wav
+from training import custom
 from training.__main__ import app
 from training.custom import CustomPlan, CustomTraining, make_custom
 from training.custom_splits import Protocol
@@ -62,9 +65,18 @@ def test_it_serves_by_its_labels_and_says_what_it_is_worth(tmp_path):
     assert not (tmp_path / "run" / "moods").exists()
     shares = [said["share"] for said in told]
     assert shares == sorted(shares)
-    heard_all = next(said for said in told if said["doing"] == "Listening to clip 16 of 16")
-    assert heard_all["seconds_left"] > 0, "it has yet to learn"
+    assert "Listening to clip 16 of 16" in [said.get("doing") for said in told]
     assert told[-1]["event"] == "done"
+
+
+@pytest.mark.parametrize(("network", "left_s"), [("head", [65.0, 30.0]), ("own", [None, None])])
+def test_while_clips_are_heard_the_time_left_counts_what_a_head_learns_afterwards(monkeypatch, network, left_s):
+    at_s, told = iter([0.0, 35.0, 70.0]), []
+    monkeypatch.setattr(custom, "time", SimpleNamespace(monotonic=lambda: next(at_s)))
+    after_clip = custom._listening(20, told.append, replace(PLAN, network=network))
+    for n_heard in (5, 10, 20):
+        after_clip(n_heard)
+    assert [said.get("seconds_left") for said in told] == left_s
 
 
 def test_speakers_are_judged_by_who_never_heard_them(tmp_path):
