@@ -57,17 +57,17 @@ def said_by(command: Sequence[str], workbench: Workbench, *, feed: Feed | None =
 
 
 def doing_and_time_left(said: Mapping[str, Any]) -> str:
-    """What a child says it does, with the time left.
+    """What a child says it does, with the time left; of half a second none is told: something always follows.
 
     >>> doing_and_time_left({"doing": "Learning", "seconds_left": 44.2}), doing_and_time_left({"doing": "Learning"})
     ('Learning, 44 s left', 'Learning')
-    >>> [doing_and_time_left({"doing": "Learning", "seconds_left": seconds}) for seconds in (1004, 9000)]
-    ['Learning, 17 min left', 'Learning, 2.5 h left']
+    >>> [doing_and_time_left({"doing": "Learning", "seconds_left": seconds}) for seconds in (0.4, 1004, 9000)]
+    ['Learning', 'Learning, 17 min left', 'Learning, 2.5 h left']
     """
     doing = str(said.get("doing", ""))
-    if "seconds_left" not in said:
+    left_s = float(said.get("seconds_left", 0.0))
+    if left_s < 0.5:
         return doing
-    left_s = float(said["seconds_left"])
     if left_s < 95:
         return f"{doing}, {left_s:.0f} s left"
     return f"{doing}, {left_s / 60:.0f} min left" if left_s < 5700 else f"{doing}, {left_s / 3600:.1f} h left"
