@@ -101,7 +101,7 @@ def path_within(sent: str) -> str:
     """
     printable = "".join(character for character in sent if character.isprintable())
     parts = [part.strip() for part in printable.replace("\\", "/").split("/")]
-    if parts[0].endswith(":"):
+    if parts[0][1:] == ":":
         del parts[0]  # a drive
     return "/".join(part for part in parts if part not in ("", ".", "..")) or "unnamed"
 

@@ -38,6 +38,7 @@ def test_every_file_comes_by_its_path_in_the_archive():
         ("a/../../b.wav", "a/b.wav"),
         ("a\\..\\b.wav", "a/b.wav"),
         ("C:\\sounds\\b.wav", "sounds/b.wav"),
+        ("day 1:/b.wav", "day 1:/b.wav"),
         ("a/ .. /b\u202ewav", "a/bwav"),
         ("..", "unnamed"),
     ],
