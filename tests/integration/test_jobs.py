@@ -200,6 +200,26 @@ def test_among_ones_own_jobs_the_lower_priority_number_goes_first(jobs):
     assert order == ["sooner", "later"]
 
 
+def test_jobs_that_wait_are_counted_and_their_oldest_tells_how_long(jobs):
+    began, may_end = threading.Event(), threading.Event()
+
+    def long(_workbench):
+        began.set()
+        assert may_end.wait(20)
+
+    jobs.register("long", long, title="Long", lane=Lane.TRAINING)
+    jobs.start(polling_interval_s=QUICKLY_S)
+    assert jobs.waiting() == (0, 0.0)
+    jobs.enqueue("long", owner=ANNA)
+    assert began.wait(20)
+    later = [jobs.enqueue("long", owner=ANNA) for _ in range(2)][-1]
+    wait_until(lambda: jobs.waiting()[1] > 0.05)
+    assert jobs.waiting()[0] == 2, "the one that runs does not wait"
+    may_end.set()
+    ended(jobs, later.id)
+    assert jobs.waiting() == (0, 0.0)
+
+
 def test_deliveries_of_webhooks_do_not_crowd_out_other_jobs(jobs):
     jobs.register("report", lambda _workbench: None, title="Report")
     jobs.register("webhook", lambda _workbench: None, title="Webhook", lane=Lane.DELIVERIES)
