@@ -294,8 +294,8 @@ MODELS = (
         clean_encoder="",
         corpora=("CREMA-D",),
         description=(
-            "Six emotions of CREMA-D (never calm or surprised), for commercial use: a network of the same kind with two "
-            "transformer blocks, trained on recordings whose licence allows it."
+            "Six emotions of CREMA-D (never calm or surprised), for commercial use: a network of the same kind with "
+            "two transformer blocks, trained on recordings whose licence allows it."
         ),
         licence="ODbL 1.0 (CREMA-D); distilled from Whisper tiny.en (MIT)",
     ),
