@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from core.domain import Decision, DecisionKind, LabellingSettings, QueueKind, Rating, Sketch
-from core.labelling.queues import kind_of_turn, ranks
+from core.domain import Decision, DecisionKind, LabellingSettings, QueueKind, Rating
+from core.labelling.queues import Spread, kind_of_turn, ranks
 from core.store.blindfolds import RATE
 from core.store.engine import Store
 from core.store.labelling import (
@@ -89,7 +89,7 @@ class State:
 
     def __init__(self, store: Store, project_id: UUID, settings: LabellingSettings, now: datetime) -> None:
         self._store, self._project_id, self._settings, self._now = store, project_id, settings, now
-        self._sketches: Mapping[UUID, Sketch] | None = None
+        self._spread: Spread | None = None
         self._clips = select_clips(store, project_id=project_id)
         self._by_id = {clip.recording_id: clip for clip in self._clips}
         places = select_assignments(store, project_id=project_id)
@@ -112,6 +112,8 @@ class State:
         holder = self._holders.get((given.recording_id, given.slot))
         if holder is None or holder.attempt < place.attempt:
             self._holders[(given.recording_id, given.slot)] = place
+        if self._spread is not None:
+            self._spread.add(given.recording_id)
 
     def _action(self, place: Place) -> Action | None:
         """What counts of what was done with an assignment; None while it is open."""
@@ -236,9 +238,13 @@ class State:
         }
         for place in self._places.values():
             labels.setdefault(place.assignment.recording_id, [])  # on its way to somebody: near enough to labelled
-        if kind is QueueKind.DIVERSE and self._sketches is None:
-            self._sketches = select_sketches(self._store, project_id=self._project_id)
-        numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed, sketches=self._sketches or {})
+        if kind is QueueKind.DIVERSE:
+            if self._spread is None:
+                sketches = select_sketches(self._store, project_id=self._project_id)
+                self._spread = Spread(self._clips, sketches, done=labels.keys())
+            numbers = self._spread.ranks()
+        else:
+            numbers = ranks(kind, self._clips, labels=labels, seed=self._settings.seed)
         return {clip.recording_id: float(number) for clip, number in zip(self._clips, numbers, strict=True)}
 
     def guess(self, recording_id: UUID) -> Guess | None:

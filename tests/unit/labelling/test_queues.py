@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.domain import Emotion, QueueKind, Sketch
-from core.labelling.queues import farthest_first, kind_of_turn, random_rank, ranks
+from core.labelling.queues import Spread, farthest_first, kind_of_turn, random_rank, ranks
 from core.store.labelling import Clip
 
 IDS = [UUID(int=number) for number in range(1, 5)]
@@ -64,6 +64,33 @@ def test_clips_without_an_embedding_get_their_turn_by_probabilities():
         labels[IDS[order[-1]]] = []
     assert sorted(order) == [0, 2, 3]
     assert set(order[:2]) != {0, 3}, "two that the model answers alike do not follow each other"
+
+
+def test_spread_that_takes_clips_one_by_one_is_that_of_all_of_them():
+    generator = np.random.default_rng(0)
+    clips = [
+        Clip(
+            recording_id=UUID(int=number),
+            probabilities=dict(zip(Emotion, generator.dirichlet(np.ones(8)), strict=True)),
+            mutual_information_nats=0.1,
+        )
+        for number in range(1, 601)
+    ]
+    sketches = {
+        each.recording_id: sketch(*generator.standard_normal(8), encoder=("one", "other")[number % 2])
+        for number, each in enumerate(clips[100:])
+    }
+    spread, labels = Spread(clips, sketches, done=()), {}
+    for _ in range(400):
+        chosen = clips[int(np.argmax(spread.ranks()))].recording_id
+        assert chosen not in labels
+        labels[chosen] = []
+        spread.add(chosen)
+        if len(labels) in {1, 2, 3, 100, 400}:
+            anew = ranks(QueueKind.DIVERSE, clips, labels=labels, seed=0, sketches=sketches)
+            assert spread.ranks() == pytest.approx(anew, abs=1e-3)
+    spread.add(UUID(int=9999))
+    assert spread.ranks() == pytest.approx(anew, abs=1e-3), "what was deleted meanwhile changes nothing"
 
 
 def test_farthest_first_covers_two_groups_before_it_repeats_one():
