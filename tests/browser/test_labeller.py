@@ -26,7 +26,7 @@ SHELL = """<!doctype html><meta charset="utf-8"><style>body { --st-text-color: #
   const root = document.getElementById("host").attachShadow({ mode: "open" });
   root.innerHTML = `<style>{css}</style>{html}`;
   const { default: mount } = await import("/widget.js");
-  mount({ parentElement: root, data: {task} });
+  window.leave = mount({ parentElement: root, data: {task} });
 </script>"""
 
 
@@ -250,6 +250,41 @@ def test_clips_ahead_are_loaded_one_after_another_and_one_refused_holds_up_no_ot
     press(page, "2", "3", "4")
     wait_for(page, "state", "ready")
     assert [label for _, label in server.said[:4]] == ["neutral", "calm", "happy", "sad"]
+
+
+def test_a_refusal_for_four_weeks_is_not_tried_again_at_once(open_widget, server):
+    server.n_given = 1
+    page = open_widget()
+    page.evaluate("""() => {
+        const set = window.setTimeout;
+        window.waits = [];
+        window.setTimeout = (call, ms) => { window.waits.push(ms || 0); return set(call, ms); };
+    }""")
+    server.holds_loads = True
+    press(page, "1")
+    until(page, lambda: len(server.loads) == 2)
+    for route in server.loads:
+        route.fulfill(status=429, headers={"Retry-After": "2592000"}, json={"detail": "The month's calls are used up."})
+    page.wait_for_function("() => window.waits.some((ms) => ms >= 3_600_000)")
+    assert max(page.evaluate("() => window.waits")) < 2**31, "a browser takes a longer time for none"
+
+
+def test_a_clip_that_comes_after_the_page_was_left_is_not_played(open_widget, server):
+    server.n_given = 1
+    page = open_widget()
+    server.holds_loads = True
+    press(page, "1")
+    until(page, lambda: len(server.loads) == 2)
+    page.evaluate("""() => {
+        window.leave();
+        window.come_of_it = new Promise((tell) => {
+            HTMLMediaElement.prototype.play = async () => tell("played");
+            URL.revokeObjectURL = () => tell("let go");
+        });
+    }""")
+    for route in server.loads:
+        server.load(route)
+    assert page.evaluate("() => window.come_of_it") == "let go"
 
 
 def test_a_note_is_typed_without_its_letters_counting_as_keys(open_widget, server):

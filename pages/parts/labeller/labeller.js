@@ -161,8 +161,13 @@ class Labeller {
   async fetchNow(item) {
     const { clip } = item;
     const sound = new Sound(this.server.soundOf(clip), clip.recording_duration_s);
-    const [seen] = await Promise.all([item.seen || this.server.overview(clip), sound.ready]);
-    item.seen = seen;
+    try {
+      [item.seen] = await Promise.all([item.seen || this.server.overview(clip), sound.ready]);
+    } catch (error) {
+      sound.ready.then(() => sound.close(), () => {}); // it may come after the picture was refused
+      throw error;
+    }
+    if (this.isLeft) { sound.close(); return; }
     item.sound = sound;
     item.sound.mark(item.marked || null);
     if (item === this.item) this.present();

@@ -1,6 +1,7 @@
 /* The routes that annotating asks. Errors carry what the server said of them: {status, detail, retryAfterMs}. */
 
 const COLUMNS = 600;
+const LONGEST_WAIT_S = 3600; // a month's allowance may be over for four weeks: more than a timer can count
 
 class Server {
   constructor(address) { this.address = address; }
@@ -43,6 +44,6 @@ function withBase(path) {
 
 async function problemOf(answer) {
   const problem = await answer.json().catch(() => ({}));
-  const retryAfterMs = 1000 * Number(answer.headers.get("Retry-After") || 0);
+  const retryAfterMs = 1000 * Math.min(Number(answer.headers.get("Retry-After") || 0), LONGEST_WAIT_S);
   return { status: answer.status, detail: problem.detail || `The server answered ${answer.status}.`, retryAfterMs };
 }
