@@ -123,7 +123,7 @@ def _decide(workbench: Workbench, caller: Caller, project: Project, clip: Review
     with st.container(horizontal=True):
         is_decided = st.button(
             "Decide",
-            key="review_decide",
+            key=f"{key}_decide",  # a clip's own: a key pressed twice decides no clip that nobody heard
             type="primary",
             icon=":material/gavel:",
             disabled=label is None,
@@ -131,12 +131,12 @@ def _decide(workbench: Workbench, caller: Caller, project: Project, clip: Review
         )
         is_sent_back = st.button(
             "Send back",
-            key="review_send_back",
+            key=f"{key}_send_back",
             icon=":material/undo:",
             help="Those who rated it rate it again.",
             shortcut="B",
         )
-        is_said = st.button("Comment", key="review_comment", icon=":material/chat:", disabled=not note.strip())
+        is_said = st.button("Comment", key=f"{key}_comment", icon=":material/chat:", disabled=not note.strip())
     with refusals.told():
         if is_decided and label is not None:
             labelling.adjudicate(project.id, recording_id, label, by=caller, note=note)

@@ -86,9 +86,9 @@ def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in
     assert (heard["recording_id"], heard["duration_s"]) == (str(recording.id), recording.duration_s)
     app.pills(key=f"review_{recording.id}_0_label").set_value("angry")
     app.text_area(key=f"review_{recording.id}_0_note").set_value("Listen to the *end*").run()
-    keys = {key: app.button(key=f"review_{key}").proto.shortcut for key in ("decide", "send_back")}
+    keys = {key: app.button(key=f"review_{recording.id}_0_{key}").proto.shortcut for key in ("decide", "send_back")}
     assert keys == {"decide": "d", "send_back": "b"}
-    app.button(key="review_decide").click().run()
+    app.button(key=f"review_{recording.id}_0_decide").click().run()
     assert "No clip of this kind is left" in text_of(app)
     agreed = {each.recording_id: each for each in workbench.labelling.consensus(labelled.project.id, reader=ann.reader)}
     assert (agreed[recording.id].label, agreed[recording.id].method) == ("angry", "adjudicated")
@@ -97,19 +97,27 @@ def test_review_shows_disagreement_first_and_takes_a_decision(open_page, sign_in
     assert "Listen to the \\*end\\*" in text_of(app)
 
 
+def ids_of(app, *labels):
+    return {each.proto.id for each in app.button if each.label in labels}
+
+
 def test_reviewer_comments_and_sends_back(open_page, sign_in, workbench, labelled):
     ann = labelled.annotators[0]
     rate_all(workbench, labelled, ann, ["happy", None])
     sign_in(Role.ANALYST, labelled.owner.user)
     app = open_page("review")
     assert app.dataframe[0].value["State"].tolist() == ["somebody could not tell"] * 2
-    assert app.button(key="review_comment").disabled
     recording = labelled.recordings[1]
+    assert app.button(key=f"review_{recording.id}_0_comment").disabled
     app.text_area(key=f"review_{recording.id}_0_note").set_value("Too short?").run()
-    app.button(key="review_comment").click().run()
+    app.button(key=f"review_{recording.id}_0_comment").click().run()
     assert "Too short?" in text_of(app)
     assert app.text_area(key=f"review_{recording.id}_1_note").value == ""
-    app.button(key="review_send_back").click().run()
+    of_this_clip = ids_of(app, "Decide", "Send back")
+    app.button(key=f"review_{recording.id}_1_send_back").click().run()
+    of_the_next = ids_of(app, "Decide", "Send back")
+    assert len(of_the_next) == 2
+    assert not of_the_next & of_this_clip, "a key pressed twice would act on a clip that nobody heard"
     counted = workbench.labelling.counted(labelled.project.id, reader=ann.reader)
     assert recording.id not in counted.ratings
     kinds = [decision.kind for decision in counted.decisions[recording.id]]
@@ -123,7 +131,7 @@ def test_only_the_owner_decides(open_page, sign_in, workbench, labelled):
     sign_in(Role.ANALYST, member)
     app = open_page("review")
     assert "Only the owner of a project and admins decide." in text_of(app)
-    assert not [each for each in app.button if each.key == "review_decide"]
+    assert not [each for each in app.button if each.label == "Decide"]
     app = open_page("labelling")
     app.segmented_control(key="labelling_part").set_value("Set up").run()
     assert "Only the owner of a project and admins set up" in text_of(app)
