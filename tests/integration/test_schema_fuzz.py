@@ -101,8 +101,9 @@ BODIES = {
 ASKED_ELSEWHERE = {
     ("post", "/api/v1/batches"),
     ("post", "/api/v1/models/{name}/shadow"),
+    ("get", "/api/v1/models/{name}/card"),
 }
-"""The first fetches drawn addresses, for minutes; of the second no wrong request can be drawn, since any name fits."""
+"""The first fetches drawn addresses, for minutes; of the others no wrong request can be drawn, since any name fits."""
 NEED_WHAT_NOBODY_DRAWS = {
     *("batch_id", "webhook_id", "delivery_id", "project_id", "name"),
     *("data_set_id", "training_id"),
