@@ -3,19 +3,29 @@
 // anew, and the gate leads to the sign-in page and back.
 export default function ({ data }) {
   if (data.leave) {
-    const leave = () => window.location.replace(data.leave);
-    leave();
-    const again = setInterval(leave, 3_000);  // what Streamlit does to the address at that moment may end the first try
-    return () => clearInterval(again);
+    // What Streamlit does to the address at that moment may end the first try, and a try ends the one before: each waits
+    // twice as long, or an answer that takes longer than the wait would never be shown.
+    window.isTelepathyLeft = true;
+    let again;
+    const leave = (waitMs) => {
+      window.location.replace(data.leave);
+      again = setTimeout(leave, waitMs, 2 * waitMs);
+    };
+    leave(3_000);
+    return () => clearTimeout(again);
   }
   const CLOCK = "telepathy_renewed_at";
   if (localStorage.getItem(CLOCK) === null) localStorage.setItem(CLOCK, String(Date.now()));  // just signed in
   const renew = async () => {
+    if (window.isTelepathyLeft) return;
     if (Date.now() - Number(localStorage.getItem(CLOCK)) < data.everyMs) return;
     localStorage.setItem(CLOCK, String(Date.now()));
     try {
       const answer = await fetch("/api/v1/auth/refresh", { method: "POST", credentials: "same-origin" });
-      if (answer.status === 401) window.location.reload();
+      if (answer.status === 401 && !window.isTelepathyLeft) {  // else it would end the way to the sign-in page
+        window.isTelepathyLeft = true;
+        window.location.reload();
+      }
     } catch {
       localStorage.removeItem(CLOCK);  // no connection: the next tick tries again
     }

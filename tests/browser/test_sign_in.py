@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 
 import httpx2
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page, Route
 
 from tests.browser.conftest import DESKTOP, PHONE, Visit
 from tests.bundles import TINY
@@ -177,3 +179,19 @@ def test_reset_link_signs_in_with_another_password_and_closes_open_pages(strange
 
     # The page that was open closes by itself, when it would renew its session.
     assert asked_to_sign_in(grace.page).startswith(f"{app.url}/sign-in")
+
+
+def test_who_signs_out_is_led_away_also_where_that_takes_longer_than_a_try(stranger):
+    here = stranger()
+    sign_in(here, "admin@localhost", PASSWORD)
+    here.page.get_by_role("heading", name="Analyse").wait_for()
+    here.settle()
+
+    def answer_late(route: Route) -> None:
+        time.sleep(4.0)
+        with contextlib.suppress(Error):  # given up for the next try
+            route.continue_()
+
+    here.page.route(re.compile("/sign-(in|out)$"), answer_late)
+    menu(here, "Admin", "Sign out")
+    here.page.get_by_label("Password", exact=True).wait_for(timeout=60_000)
