@@ -44,21 +44,22 @@ def _export(workbench: Workbench, project: Project) -> None:
     st.download_button(
         "Download",
         data=session.at_download(partial(_file, workbench, project, chosen)),
-        file_name=f"telepathy-ratings{ending(chosen)}",
+        file_name=file_name(chosen),
         key="labelling_export",
         icon=":material/download:",
         on_click="ignore",
     )
 
 
-def ending(chosen: LabelFormat) -> str:
-    """Of the file that a format makes.
+def file_name(chosen: LabelFormat) -> str:
+    """Of what is downloaded; it says the format, since four of them make a ZIP.
 
-    >>> ending(LabelFormat.CSV)
-    '.csv'
+    >>> file_name(LabelFormat.ELAN)
+    'telepathy-ratings-elan.zip'
     """
     kind = KINDS[chosen]
-    return ".zip" if kind.is_archive else kind.suffixes[0]
+    ending = ".zip" if kind.is_archive else kind.suffixes[0]
+    return f"telepathy-ratings-{chosen.value.replace('_', '-')}{ending}"
 
 
 def _file(workbench: Workbench, project: Project, chosen: LabelFormat, caller: Caller) -> bytes:
