@@ -56,8 +56,12 @@ def gate(verdict: Gate) -> go.Figure:
 
 
 def interval(comparison: Comparison) -> str:
-    """The ends of the interval of a difference, in points."""
-    return f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}"
+    """The ends of the interval of a difference, in points; what rounds to nothing has no minus.
+
+    >>> interval(Comparison(n_clips=9, champion=0.9, challenger=0.9, difference=0.0, low=-0.0004, high=0.01))
+    '+0.0 to +1.0'
+    """
+    return f"{100 * comparison.low:+z.1f} to {100 * comparison.high:+z.1f}"
 
 
 def curve(rounds: Sequence[TrainingRound]) -> go.Figure:

@@ -221,7 +221,7 @@ def _compared(name: str, comparison: Comparison, figure: str) -> str:
     before, after = 100 * comparison.champion, 100 * comparison.challenger
     return (
         f"{name}: {figure} from {before:.1f}\xa0% to {after:.1f}\xa0% over {comparison.n_clips:,} clips, "
-        f"{100 * comparison.difference:+.1f} points ({model_charts.interval(comparison)})."
+        f"{100 * comparison.difference:+z.1f} points ({model_charts.interval(comparison)})."
     )
 
 

@@ -85,7 +85,7 @@ def test_the_gate_shows_the_intervals_that_it_decided_by(open_page, own, workben
     drawn = drawn_intervals(app)
     for row, decided in {"Test speakers": gate.test, "Corrections": gate.corrections}.items():
         assert drawn[row] == pytest.approx([100 * decided.difference, 100 * decided.low, 100 * decided.high])
-        difference, low, high = (f"{100 * each:+.1f}" for each in (decided.difference, decided.low, decided.high))
+        difference, low, high = (f"{100 * each:+z.1f}" for each in (decided.difference, decided.low, decided.high))
         assert f"over {decided.n_clips} clips, {difference} points ({low} to {high})." in said(app)
     assert "95 % interval (paired bootstrap)" in said(app)
 
