@@ -59,7 +59,7 @@ class Pending:
         project_id: UUID | None = None,
         model: str | None = None,
     ) -> None:
-        self._name, self._sha256, self._source = upload.name, upload.sha256, upload.source
+        self.upload = upload
         self._latest = (0.0, "Waiting for its turn")
         self._future: Future[Analysis] | None = None
         self._refusal: BusyError | None = None
@@ -106,7 +106,8 @@ class Pending:
                 progress(*self._latest)
             except (AudioError, AnswerHiddenError, BusyError, RateLimitedError, QuotaExceededError) as error:
                 refusal = error
-        return Outcome(name=self._name, sha256=self._sha256, source=self._source, analysis=analysis, refusal=refusal)
+        upload = self.upload
+        return Outcome(name=upload.name, sha256=upload.sha256, source=upload.source, analysis=analysis, refusal=refusal)
 
 
 def receive(data: bytes, *, name: str, source: Source) -> Upload:

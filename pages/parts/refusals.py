@@ -85,7 +85,8 @@ def hidden(error: AnswerHiddenError) -> None:
 
 def refused(name: str, error: Refusal) -> None:
     """Say why a recording got no answer; the sentence of such an error ends with what to try."""
-    st.subheader("No answer for this one", anchor=False)
+    is_hidden = isinstance(error, AnswerHiddenError)
+    st.subheader("Kept, and its answer hidden" if is_hidden else "No answer for this one", anchor=False)
     st.text(name)
     if isinstance(error, AnswerHiddenError):
         hidden(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ from core.usage import PAGE, Call
 from core.workbench import Workbench, current_workbench
 
 SAMPLES_DIR = REPOSITORY / "data" / "samples"
+MAX_PAUSE_S = 2
+"""The page waits as long for itself where a limit by the second is full; of a longer wait it tells."""
 MAX_OUTCOMES = 50
 """A session keeps this many answers at hand; older ones stand on Explore."""
 SCREEN_COLUMNS = 900
@@ -217,11 +220,18 @@ class Inbox:
                 progress(min(1.0, (n_done + share) / n_todo), of_many + doing)
 
             try:
-                self.outcomes[sha256] = pending.wait(tell)
+                outcome = pending.wait(tell)
             except TelepathyError:
                 self._forget(sha256)
                 raise
             del self._pending[sha256]
+            refusal = outcome.refusal
+            if isinstance(refusal, RateLimitedError) and refusal.retry_after_s <= MAX_PAUSE_S:
+                tell(0.0, "Waiting for its turn")
+                time.sleep(refusal.retry_after_s)
+                self._waiting = {sha256: pending.upload, **self._waiting}
+            else:
+                self.outcomes[sha256] = outcome
         while len(self.outcomes) > MAX_OUTCOMES:
             del self.outcomes[next(iter(self.outcomes))]
         self._open_one_that_is_there()

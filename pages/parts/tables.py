@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from core.domain import Emotion, Label, in_order
+from core.errors import AnswerHiddenError
 from core.inbox import Outcome
 from core.store.batches import BatchRow
 from core.store.predictions import PredictionRow
@@ -19,7 +20,7 @@ from pages.parts.theme import colours_of, surface, tint
 
 ROW_HEIGHT_PX = 38
 NOT_SURE = "not sure"
-REFUSED = "refused"
+REFUSED, HIDDEN = "refused", "hidden"
 
 
 def outcomes(shown: Sequence[Outcome], *, opened: int, key: str) -> int:
@@ -49,7 +50,8 @@ def outcomes_frame(shown: Iterable[Outcome]) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for outcome in shown:
         if outcome.analysis is None:
-            rows.append((outcome.name, [REFUSED], None, None, None, str(outcome.refusal)))
+            said = HIDDEN if isinstance(outcome.refusal, AnswerHiddenError) else REFUSED
+            rows.append((outcome.name, [said], None, None, None, str(outcome.refusal)))
             continue
         prediction = outcome.analysis.prediction
         notes = " ".join(note.sentence for note in prediction.quality.notes)
@@ -182,8 +184,8 @@ def _columns(labels: Iterable[Label]) -> dict[str, object]:
     return {
         "Recording": st.column_config.TextColumn(width="medium"),
         "Answer": st.column_config.MultiselectColumn(
-            options=[*map(words.emotion_label, colours), NOT_SURE, REFUSED],
-            color=[*(tint(colour, shades.background) for colour in colours.values()), shades.line, shades.line],
+            options=[*map(words.emotion_label, colours), NOT_SURE, REFUSED, HIDDEN],
+            color=[*(tint(colour, shades.background) for colour in colours.values()), *[shades.line] * 3],
             width=170,
         ),
         "Confidence": st.column_config.ProgressColumn(

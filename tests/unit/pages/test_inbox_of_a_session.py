@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from core.domain import Source
-from core.errors import BusyError, SilentAudioError, StoreError
+from core.errors import BusyError, RateLimitedError, SilentAudioError, StoreError
 from core.inbox import receive
 from core.usage import PAGE, Call
 from pages.parts import session
@@ -106,3 +106,25 @@ def test_the_oldest_makes_room_and_another_is_opened(monkeypatch):
     inbox.open_sha256 = upload("a").sha256
     work(inbox, workbench)
     assert inbox.open_sha256 == upload("b").sha256
+
+
+def test_where_a_limit_by_the_second_is_full_the_page_waits_and_goes_on(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(session.time, "sleep", pauses.append)
+    inbox = Inbox()
+    first, second = inbox.take(upload("a")), inbox.take(upload("b"))
+    full = RateLimitedError("10 calls per second", 1)
+    work(inbox, Workbench(full, full, SilentAudioError(-90.0), SilentAudioError(-80.0)))
+    assert pauses == [1, 1]
+    assert [str(inbox.outcomes[key].refusal) for key in (first, second)] == [
+        str(SilentAudioError(level)) for level in (-90.0, -80.0)
+    ]
+    assert list(inbox.outcomes) == [first, second]
+
+
+def test_of_a_longer_wait_the_page_tells(monkeypatch):
+    monkeypatch.setattr(session.time, "sleep", lambda _: pytest.fail("nobody should wait for a minute"))
+    inbox = Inbox()
+    key = inbox.take(upload("a"))
+    work(inbox, Workbench(RateLimitedError("120 calls per minute", 48)))
+    assert isinstance(inbox.outcomes[key].refusal, RateLimitedError)
