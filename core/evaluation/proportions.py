@@ -43,4 +43,6 @@ def wilson_interval(n_hits: int, n_trials: int) -> ConfidenceInterval:
     share, spread = n_hits / n_trials, _Z**2 / n_trials
     middle = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / n_trials + spread / (4 * n_trials))
-    return ConfidenceInterval(low=max(0.0, middle - half), high=min(1.0, middle + half), level=LEVEL)
+    low = max(0.0, middle - half) if n_hits else 0.0  # rounding leaves 1e-17, which reports would call more than 0
+    high = min(1.0, middle + half) if n_hits < n_trials else 1.0
+    return ConfidenceInterval(low=low, high=high, level=LEVEL)

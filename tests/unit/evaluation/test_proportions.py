@@ -21,6 +21,12 @@ def test_it_agrees_with_the_published_example():
     assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
+@pytest.mark.parametrize("n_trials", [1, 3, 25, 29, 263])
+def test_no_hit_begins_at_exactly_nothing_and_all_hits_end_at_exactly_one(n_trials):
+    assert wilson_interval(0, n_trials).low == 0.0
+    assert wilson_interval(n_trials, n_trials).high == 1.0
+
+
 def test_nothing_counted_says_nothing():
     assert (wilson_interval(0, 0).low, wilson_interval(0, 0).high) == (0.0, 1.0)
 
