@@ -72,14 +72,17 @@ def score_folder(folder: Path, out: Path, *, settings: Settings, workers: int, c
     Raises
     ------
     InvalidParameterError
-        `out` has no ending that is written, or the number of passes is out of place.
+        `out` has no ending that is written, is in no folder or cannot be written, or the number of passes is out of
+        place.
     SourceError
-        There is no such folder, it holds no recordings, or `out` cannot be written.
+        There is no such folder, or it holds no recordings.
     ModelError
         The model cannot be used.
     """
     if out.suffix.lower() not in FORMATS:
         raise InvalidParameterError("out", out.name, f"a file that ends in {', '.join(FORMATS)}")
+    if not out.parent.is_dir():  # told before the work, not after it
+        raise InvalidParameterError("out", str(out), "a file in a folder that exists")
     require_passes(settings.n_passes)
     if not folder.is_dir():
         raise SourceError(str(folder), "there is no such folder")
@@ -105,7 +108,8 @@ def score_folder(folder: Path, out: Path, *, settings: Settings, workers: int, c
     try:
         write_rows(ordered, out)
     except OSError as error:
-        raise SourceError(str(out), f"it cannot be written ({error.strerror or error})") from error
+        why = error.strerror or str(error)
+        raise InvalidParameterError("out", str(out), f"a file that can be written ({why})") from error
     return ordered
 
 

@@ -104,16 +104,30 @@ def test_a_recording_longer_than_a_window_has_the_answer_of_one_alone_at_one_run
     ("name", "options", "sentence"),
     [
         ("results.xls", (), ".parquet, .csv, .jsonl"),
+        ("nowhere/results.csv", (), "a file in a folder that exists"),
         ("results.csv", ("--model", "none"), "no model named"),
         ("results.csv", ("--n-passes", "1"), "n_passes"),
     ],
-    ids=["format", "model", "passes"],
+    ids=["format", "no folder", "model", "passes"],
 )
 def test_what_is_out_of_place_is_one_sentence(run, name, options, sentence):
     code, said, out = run(name, *options)
     assert code == 1
     assert sentence in " ".join(said.split())
     assert not out.exists()
+
+
+def test_nothing_is_scored_for_a_file_in_no_folder(run, monkeypatch):
+    monkeypatch.setattr(Recogniser, "open", lambda *_, **__: pytest.fail("scored"))
+    code, said, _ = run("nowhere/results.csv")
+    assert (code, "Scoring" in said) == (1, False)
+
+
+def test_results_that_cannot_be_written_say_why(run, tmp_path):
+    (tmp_path / "results.csv").mkdir()
+    code, said, _ = run("results.csv")
+    assert code == 1
+    assert "it must be a file that can be written (Is a directory)" in " ".join(said.split())
 
 
 def test_an_empty_or_missing_folder_says_so(run, tmp_path):
