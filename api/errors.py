@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -224,10 +225,14 @@ def _invalid_parameter(
         return errors.InvalidParameterError(name, "missing", "given")
     if kind == "extra_forbidden":
         return errors.InvalidParameterError(name, "not known here", "left out")
+    if size := _SIZE.match(message):
+        return errors.InvalidParameterError(name, repr(value)[:80], f"{_SIZED[size[1]]} of {size[2]}")
     expected = _EXPECTED.get(kind) or message.removeprefix("Value error, ").removeprefix("Input should be ")
     return errors.InvalidParameterError(name, repr(value)[:80], expected)
 
 
+_SIZE = re.compile(r"(List|String) should have (at (?:least|most) \d+ \w+)")
+_SIZED = {"List": "a list", "String": "a text"}
 _MOMENT = "a date and time with time zone, such as 2026-01-05T09:30:00Z"
 _EXPECTED = {
     "int_parsing": "a whole number",

@@ -484,7 +484,7 @@ class ReportSchedules:
         if any(user.email == address and user.is_active for user in self._access.users()):
             return
         also = f", or one at {', '.join(sorted(domains))}" if domains else ""
-        raise InvalidParameterError("recipients", repr(address), f"addresses of active accounts here{also}")
+        raise InvalidParameterError("recipients", repr(address), f"the address of an active account here{also}")
 
     def _keep(self, schedule: ReportSchedule, by: Caller) -> None:
         if not update_report_schedule(self._store, schedule=schedule, reader=by.reader):

@@ -137,6 +137,11 @@ def test_what_is_out_of_place_is_refused_at_once(client, given, code):
     assert client.get("/api/v1/batches").json()["items"] == []
 
 
+def test_an_empty_list_of_places_is_told_what_it_must_be(client):
+    answer = client.post("/api/v1/batches", json={"locations": []})
+    assert answer.json()["detail"] == "The parameter 'locations' is []; it must be a list of at least 1 item."
+
+
 def test_without_running_jobs_no_batch_is_taken(settings):
     workbench = open_workbench(settings)
     try:
