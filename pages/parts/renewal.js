@@ -21,7 +21,9 @@ export default function ({ data }) {
     if (Date.now() - Number(localStorage.getItem(CLOCK)) < data.everyMs) return;
     localStorage.setItem(CLOCK, String(Date.now()));
     try {
-      const answer = await fetch("/api/v1/auth/refresh", { method: "POST", credentials: "same-origin" });
+      // A page that is left in the middle would lose the new cookies, and the old ones used again end the session.
+      const how = { method: "POST", credentials: "same-origin", keepalive: true };
+      const answer = await fetch("/api/v1/auth/refresh", how);
       if (answer.status === 401 && !window.isTelepathyLeft) {  // else it would end the way to the sign-in page
         window.isTelepathyLeft = true;
         window.location.reload();

@@ -151,6 +151,25 @@ def test_open_page_renews_its_session_and_keeps_what_is_on_it(stranger, app):
     assert here.page.get_by_label("Name", exact=True).input_value() == "half typed"
 
 
+def test_a_renewal_goes_on_when_its_page_is_left(stranger, app):
+    """Without `keepalive` the browser drops the answer and its cookies, and the next renewal ends the session."""
+    here = stranger()
+    sign_in(here, "grace@example.org", ANOTHER)
+    here.page.get_by_role("heading", name="Analyse").wait_for()
+    here.settle()
+    asked = here.page.evaluate(
+        """() => new Promise(resolve => {
+            window.fetch = (address, options) => {
+                resolve([address, options.keepalive]);
+                return new Promise(() => {});
+            };
+            localStorage.setItem("telepathy_renewed_at", "0");
+            document.dispatchEvent(new Event("visibilitychange"));
+        })"""
+    )
+    assert asked == ["/api/v1/auth/refresh", True]
+
+
 def test_reset_link_signs_in_with_another_password_and_closes_open_pages(stranger, app):
     admin = stranger()
     sign_in(admin, "admin@localhost", PASSWORD)
