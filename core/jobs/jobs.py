@@ -506,14 +506,15 @@ class Jobs:
                 self._changing.wait_for(lambda: self._runtime is None, timeout=WATCH_EVERY_S)
 
     def _write_down(self, run: Run) -> None:
-        news = run.news()
-        runtime = self._runtime
-        if news is None or runtime is None:
-            return
-        try:
-            runtime.note(run.job_id, news)
-        except JobsDatabaseError as error:
-            log.warning("the progress of a job was not written down", job=run.job_id, reason=type(error).__name__)
+        with run.writing:
+            news = run.news()
+            runtime = self._runtime
+            if news is None or runtime is None:
+                return
+            try:
+                runtime.note(run.job_id, news)
+            except JobsDatabaseError as error:
+                log.warning("the progress of a job was not written down", job=run.job_id, reason=type(error).__name__)
 
     def close(self, *, deadline_s: float = 5.0) -> None:
         """Stop every job at its next step and hand it back: the next process, or another one, goes on with it.

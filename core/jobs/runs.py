@@ -44,6 +44,8 @@ class Run:
         self._doing = ""
         self._log: deque[dict[str, str]] = deque(log, maxlen=MAX_LOG_LINES)
         self._is_new = True
+        self.writing = threading.Lock()
+        """Held while news are taken and written down: an older state must not be written after a newer one."""
         self._stops = threading.Event()
         self._started_at = datetime.now(UTC)
         self._ended_at: datetime | None = None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from core.config import REPOSITORY, Settings
 from core.domain import PROCESS, JobState, Reader
 from core.errors import ClipTooShortError, InvalidParameterError, JobsNotRunningError, JobStateError, UnknownJobError
 from core.jobs.jobs import Jobs
-from core.jobs.runs import Lane
+from core.jobs.runs import Lane, Run
 from tests.waiting import wait_until
 
 ANNA, BERT = UUID(int=1), UUID(int=2)
@@ -98,6 +99,31 @@ def test_a_failed_job_says_why_and_is_retried_from_the_step_that_failed(jobs):
     jobs.retry(job.id, reader=PROCESS)
     wait_until(lambda: jobs.job(job.id, reader=PROCESS).state is JobState.SUCCEEDED)
     assert calls == {"first": 1, "second": 2}
+
+
+def test_what_was_seen_while_a_job_ran_is_not_written_over_its_end(jobs, monkeypatch):
+    run, written = Run("a job", log=[]), []
+    is_writing, may_write = threading.Event(), threading.Event()
+
+    def note(_job_id, news):
+        if not is_writing.is_set():
+            is_writing.set()
+            assert may_write.wait(20)
+        written.append([line["sentence"] for line in news["log"]])
+
+    monkeypatch.setattr(jobs, "_runtime", SimpleNamespace(note=note))
+    watching = threading.Thread(target=jobs._write_down, args=(run,))
+    watching.start()
+    assert is_writing.wait(20)
+    run.note("it failed")
+    ending = threading.Thread(target=jobs._write_down, args=(run,))
+    ending.start()
+    ending.join(0.2)
+    may_write.set()
+    watching.join(20)
+    ending.join(20)
+    monkeypatch.undo()
+    assert written == [[], ["it failed"]]
 
 
 def test_a_mistake_in_the_program_is_no_sentence_for_people(jobs):
