@@ -108,10 +108,9 @@ def _draw_buttons(workbench: Workbench, job: Job, reader: Reader) -> None:
         with refusals.told():
             _cancel(workbench, job, reader)
             st.rerun()
-    is_left = job.kind != BATCH or job.progress < 1.0
     if (
-        is_left
-        and job.state is JobState.FAILED
+        job.state is JobState.FAILED
+        and _can_go_on(workbench, job, reader)
         and st.button("Go on where it failed", key=f"{key}_retry", icon=":material/replay:", type="tertiary")
     ):
         with refusals.told():
@@ -127,8 +126,13 @@ def _cancel(workbench: Workbench, job: Job, reader: Reader) -> None:
         workbench.jobs.cancel(job.id, reader=reader)
 
 
+def _can_go_on(workbench: Workbench, job: Job, reader: Reader) -> bool:
+    """A batch that came to its end without an answer has nothing left to go on with."""
+    return job.kind != BATCH or workbench.batches.status(job.id, reader=reader).can_go_on
+
+
 def _retry(workbench: Workbench, job: Job, reader: Reader) -> None:
-    """A batch has nothing left to go on with where every recording is done."""
+    """As `_cancel`."""
     if job.kind == BATCH:
         workbench.batches.retry(job.id, reader=reader)
     else:

@@ -69,6 +69,23 @@ def test_a_job_that_failed_does_not_tell_the_time_that_was_left(workbench, open_
     assert not [each.value for each in app.caption if "left" in each.value]
 
 
+def test_jobs_lets_a_batch_go_on_whose_last_step_failed(running, open_page, monkeypatch):
+    def end(_batch_id):
+        raise JobError("The disk is full.")
+
+    app = open_page("batch")
+    app.file_uploader(key="batch_files_0").set_value([("one.wav", voice_wav(seconds=0.6), "audio/wav")]).run()
+    with monkeypatch.context() as failing:
+        failing.setattr(running.batches, "_end", end)
+        app.button(key="batch_start").click().run()
+        [status] = running.batches.list_batches(reader=PROCESS)
+        wait_until(lambda: running.jobs.job(status.batch.id, reader=PROCESS).state is JobState.FAILED)
+    app = open_page("jobs")
+    app.button(key=f"jobs_{status.batch.id}_retry").click().run()
+    assert not app.exception
+    wait_until(lambda: running.jobs.job(status.batch.id, reader=PROCESS).state is JobState.SUCCEEDED)
+
+
 def test_a_paused_batch_can_be_cancelled_where_it_is_looked_at(running, open_page):
     app = open_page("batch")
     may_go_on = threading.Event()
