@@ -82,10 +82,15 @@ def babble(voices: Sequence[Samples], n_samples: int, *, n_talkers: int, rng: Ge
     return (mixed / level).astype(np.float32)
 
 
-def add_noise(waveform: Waveform, noise: Samples, *, snr_db: float) -> Waveform:
-    """`waveform` with `noise` added so that their mean powers over the whole waveform stand `snr_db` apart.
+def add_noise(waveform: Waveform, noise: Samples, *, snr_db: float, speech: tuple[int, int] | None = None) -> Waveform:
+    """`waveform` with `noise` added so that their mean powers stand `snr_db` apart.
 
     A sum beyond full scale is turned down as a whole, which leaves the ratio as it is. Silence stays silence.
+
+    Parameters
+    ----------
+    speech
+        First sample and one past the last of the stretch whose power counts as that of `waveform`; all of it without.
 
     Raises
     ------
@@ -94,7 +99,8 @@ def add_noise(waveform: Waveform, noise: Samples, *, snr_db: float) -> Waveform:
     """
     if len(noise) != len(waveform.samples):
         raise ValueError(f"noise has {len(noise)} samples, the waveform {len(waveform.samples)}")
-    scale = _root_mean_square(waveform.samples) / max(_root_mean_square(noise), 1e-12) * 10 ** (-snr_db / 20)
+    measured = waveform.samples if speech is None else waveform.samples[slice(*speech)]
+    scale = _root_mean_square(measured) / max(_root_mean_square(noise), 1e-12) * 10 ** (-snr_db / 20)
     return _within_full_scale(waveform.samples + scale * noise, waveform.sample_rate)
 
 

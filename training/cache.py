@@ -91,9 +91,20 @@ def open_recordings(rows: Sequence[ManifestRow], *, audio: Path, folder: Path) -
     return Recordings(rows=tuple(rows), n_frames=counts, offsets=offsets, samples=samples)
 
 
-def _read_trimmed(path: Path) -> NDArray[np.int16]:
+def read_whole(path: Path) -> Waveform:
+    """A recording of a corpus as it is, silence around it included.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        It cannot be read.
+    """
     samples, sample_rate = soundfile.read(path, dtype="float32")
-    waveform = trimmed(Waveform(samples=samples, sample_rate=sample_rate))
+    return Waveform(samples=samples, sample_rate=sample_rate)
+
+
+def _read_trimmed(path: Path) -> NDArray[np.int16]:
+    waveform = trimmed(read_whole(path))
     return np.clip(np.round(waveform.samples * 32768), -32768, 32767).astype(np.int16)
 
 

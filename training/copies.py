@@ -1,7 +1,7 @@
-"""Copies of recordings at other speeds: voices that no corpus holds, for an encoder that must serve strangers.
+"""Copies of recordings at other speeds: voices that no corpus holds, for a head that must serve strangers.
 
 Played faster or slower, pitch, formants and tempo all change by one factor (`training.augment.change_speed`), as if
-another speaker spoke. Distillation needs no labels, and the teacher hears the copy itself: nothing about it is a guess.
+another speaker spoke.
 """
 
 from __future__ import annotations
@@ -51,17 +51,6 @@ def with_sped_copies(recordings: Recordings, *, n_copies: int, folder: Path, see
         offsets=np.concatenate([[0], np.cumsum(n_frames)]),
         samples=np.memmap(data, dtype=np.int16, mode="r"),
     )
-
-
-def copies_of(indices: NDArray[np.int64], *, n_rows: int, n_copies: int) -> NDArray[np.int64]:
-    """Numbers of the recordings `indices` and of all their copies.
-
-    Examples
-    --------
-    >>> copies_of(np.array([0, 2]), n_rows=10, n_copies=1).tolist()
-    [0, 2, 10, 12]
-    """
-    return np.concatenate([indices + copy * n_rows for copy in range(n_copies + 1)])
 
 
 def _copy(recordings: Recordings, copy: int, row: int, *, seed: int) -> NDArray[np.int16]:

@@ -1,7 +1,5 @@
 """Distillation: a student from random weights learns what the layers of a teacher compute, without labels.
 
-Its errors are measured in whitened coordinates (`training.whitening`), or channel by channel.
-
 First side by side: every part of the student (stem, each block) learns the teacher's output of that part from the
 teacher's input of that part, so that all of them learn at once from the first step. Then together: the parts are
 chained and hear disturbed recordings (noise, babble, rooms, telephone), while the targets stay those of the clean ones.
@@ -25,19 +23,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from core.features.audio import Waveform
+from core.features.speech import speech_span
 from training import augment
-from training.cache import LayerCache, Recordings, ahead, batches, padded_log_mels
+from training.cache import LayerCache, Recordings, ahead, batches, padded_log_mels, read_whole, trimmed
 from training.precision import policy_of_this_machine
 from training.progress import Progress
 from training.whisper import Encoder, frame_mask
-from training.whitening import (
-    CLIP_FLOOR,
-    FRAME_FLOOR,
-    clip_whitening,
-    frame_whitening,
-    whitened_clip_error,
-    whitened_frame_error,
-)
 
 _log = structlog.get_logger("training")
 
@@ -51,11 +42,6 @@ class Phase:
     frames_per_batch: int = 4_500
     disturbed_share: float = 0.0
     """Share of recordings that are disturbed before the student hears them."""
-    is_whitened: bool = False
-    """Whether every direction of the teacher's layers counts alike, and so does every direction of their mean and
-    deviation over each clip; else every channel does."""
-    whitening_floors: tuple[float, float] = (FRAME_FLOOR, CLIP_FLOOR)
-    """Of frames and of clips: share of the mean variance that is added to every direction's."""
     seed: int = 0
 
 
@@ -67,40 +53,32 @@ def distil_side_by_side(
     *,
     phase: Phase,
     folder: Path,
-    n_kept: int = 0,
 ) -> None:
     """Train every part of `student` on the teacher's own input of that part.
 
     The error of a block is that of what it adds to its input, measured in standard deviations of what the teacher
     adds, channel by channel: the residual itself is no achievement.
-
-    Parameters
-    ----------
-    n_kept
-        Blocks from the first on that are trained already; they and the stem stay as they are.
     """
-    error_of = _frame_errors(targets, indices, n_layers=student.n_blocks + 1, differences=True, phase=phase)
-    new = student.blocks[n_kept:]
-    for block in new:
+    error_of = _frame_errors(targets, indices, n_layers=student.n_blocks + 1, differences=True)
+    for block in student.blocks:
         # A block that adds nothing errs by 1, one of random weights by ten times as much.
         for last in (block.out, block.mlp_out):
             last.kernel.assign(tf.zeros_like(last.kernel))
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
-        losses = [] if n_kept else [error_of[0](student.stem(mels, mel_mask), layers[0], mask)]
-        for number, block in enumerate(new, start=n_kept + 1):
+        losses = [error_of[0](student.stem(mels, mel_mask), layers[0], mask)]
+        for number, block in enumerate(student.blocks, start=1):
             losses.append(error_of[number](block(layers[number - 1], mask), layers[number], mask))
         return losses
 
-    parts = new if n_kept else [student]
     _train(
         student,
         recordings,
         targets,
         indices,
         loss_of=loss_of,
-        trained=[variable for part in parts for variable in part.trainable_variables],
+        trained=student.trainable_variables,
         phase=phase,
         folder=folder,
         name="side_by_side",
@@ -117,23 +95,12 @@ def distil_together(
     folder: Path,
 ) -> None:
     """Train the whole of `student` on disturbed recordings towards the teacher's layers of the clean ones."""
-    n_layers = student.n_blocks + 1
-    error_of = _frame_errors(targets, indices, n_layers=n_layers, differences=False, phase=phase)
-    clips = (
-        [clip_whitening(targets, indices, layer=layer, floor=phase.whitening_floors[1]) for layer in range(1, n_layers)]
-        if phase.is_whitened
-        else []
-    )
+    error_of = _frame_errors(targets, indices, n_layers=student.n_blocks + 1, differences=False)
 
     def loss_of(mels: tf.Tensor, mel_mask: tf.Tensor, layers: list[tf.Tensor]) -> list[tf.Tensor]:
         mask = frame_mask(mel_mask)
         outputs = student(mels, mel_mask)
-        frames = [error(*pair, mask) for error, *pair in zip(error_of, outputs, layers, strict=True)]
-        of_clips = [
-            whitened_clip_error(output, target, mask, whitening=whitening)
-            for output, target, whitening in zip(outputs[1:], layers[1:], clips, strict=False)
-        ]
-        return [*frames, *of_clips]
+        return [error(*pair, mask) for error, *pair in zip(error_of, outputs, layers, strict=True)]
 
     _train(
         student,
@@ -149,12 +116,16 @@ def distil_together(
 
 
 def disturbed(
-    waveform: Waveform, *, voices: Callable[[Generator], list[NDArray[np.float32]]], rng: Generator
+    waveform: Waveform,
+    *,
+    voices: Callable[[Generator], list[NDArray[np.float32]]],
+    rng: Generator,
+    speech: tuple[int, int] | None = None,
 ) -> Waveform:
     """`waveform` with one to two disturbances of a kind that serving meets, drawn by `rng`; as long as before.
 
     A third of the draws put it in a room, two thirds add babble or coloured noise at 2 to 25 dB, a third put it on a
-    telephone line; all may happen at once.
+    telephone line; all may happen at once. `speech` is where the voice is, which noise is measured against.
     """
     if rng.random() < 0.35:
         response = augment.room_impulse_response(
@@ -170,22 +141,33 @@ def disturbed(
             noise = augment.babble(voices(rng), n_samples, n_talkers=int(rng.integers(2, 7)), rng=rng)
         else:
             noise = augment.coloured_noise(n_samples, exponent=float(rng.uniform(0, 2)), rng=rng)
-        waveform = augment.add_noise(waveform, noise, snr_db=float(rng.uniform(2, 25)))
+        waveform = augment.add_noise(waveform, noise, snr_db=float(rng.uniform(2, 25)), speech=speech)
     if rng.random() < 0.35:
         waveform = augment.telephone(waveform, line_snr_db=float(rng.uniform(25, 45)), rng=rng)
     return waveform
 
 
-def disturb(recordings: Recordings, index: int, *, others: NDArray[np.int64], rng: Generator) -> Waveform:
-    """Recording `index` disturbed; babble comes from `others`, which must be training recordings."""
+def disturb(
+    recordings: Recordings, index: int, *, others: NDArray[np.int64], rng: Generator, audio: Path | None = None
+) -> Waveform:
+    """Recording `index` disturbed; babble comes from `others`, which must be training recordings.
+
+    Parameters
+    ----------
+    audio
+        Folder that the manifest's paths begin in: the whole file is disturbed and then cut, as in serving, where noise
+        moves the cuts. Without it what was cut before is disturbed, and stays as long as it is.
+    """
 
     def voices(generator: Generator) -> list[NDArray[np.float32]]:
         return [recordings.waveform(int(other)).samples for other in generator.choice(others, size=6)]
 
-    waveform = recordings.waveform(index)
+    waveform = recordings.waveform(index) if audio is None else read_whole(audio / recordings.rows[index].path)
     if np.abs(waveform.samples).max() == 0:
-        return waveform
-    return disturbed(waveform, voices=voices, rng=rng)
+        return waveform if audio is None else trimmed(waveform)
+    if audio is None:
+        return disturbed(waveform, voices=voices, rng=rng)
+    return trimmed(disturbed(waveform, voices=voices, rng=rng, speech=speech_span(waveform)))
 
 
 def _train(
@@ -315,23 +297,9 @@ def _standard_deviations(
 
 
 def _frame_errors(
-    targets: LayerCache, indices: NDArray[np.int64], *, n_layers: int, differences: bool, phase: Phase
+    targets: LayerCache, indices: NDArray[np.int64], *, n_layers: int, differences: bool
 ) -> list[Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]]:
     """By layer, the error of an output (n_clips, n_frames, width) against a target, over the frames of a mask."""
-    if phase.is_whitened:
-        return [
-            partial(
-                whitened_frame_error,
-                whitening=frame_whitening(
-                    targets,
-                    indices,
-                    layer=layer,
-                    are_differences=differences and layer > 0,
-                    floor=phase.whitening_floors[0],
-                ),
-            )
-            for layer in range(n_layers)
-        ]
     scales = _standard_deviations(targets, indices, n_layers=n_layers, differences=differences)
     return [partial(_scaled_error, scale=scale) for scale in scales]
 

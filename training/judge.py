@@ -84,6 +84,7 @@ def embed_all(
     path: Path,
     wanted: NDArray[np.int64],
     heard: NDArray[np.int64],
+    audio: Path,
     copies: Recordings | None = None,
     n_copies: int = 0,
     seed: int = 0,
@@ -94,6 +95,9 @@ def embed_all(
 
     Parameters
     ----------
+    audio
+        Folder that the manifest's paths begin in: whole files are disturbed, then cut, so that heads learn from the
+        cuts that noise makes in serving.
     copies, n_copies
         As `training.copies.with_sped_copies` numbers them, and how many of each of `wanted` are embedded too.
     """
@@ -132,7 +136,9 @@ def embed_all(
     disturbed[chosen] = embed(
         chosen,
         "disturbed",
-        lambda index: disturb(recordings, index, others=heard, rng=np.random.default_rng([seed, 77, index])),
+        lambda index: disturb(
+            recordings, index, others=heard, rng=np.random.default_rng([seed, 77, index]), audio=audio
+        ),
     )[chosen]
     return _kept(path, Embeddings(clean=clean, disturbed=disturbed, further=further))
 

@@ -14,10 +14,3 @@ def build_student(*, n_blocks: int = N_BLOCKS) -> Encoder:
     Same width as the teacher, so that each of its layers can learn from the teacher's layer of the same number.
     """
     return build_encoder(n_blocks)
-
-
-def take_over(student: Encoder, earlier: Encoder) -> None:
-    """Give `student` the weights of `earlier`, which has as many blocks or fewer; blocks beyond it stay as they are."""
-    student.stem.set_weights(earlier.stem.get_weights())
-    for ours, theirs in zip(student.blocks, earlier.blocks, strict=False):
-        ours.set_weights(theirs.get_weights())

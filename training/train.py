@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from training.bundle import MIN_AGREEMENT, BundleTexts, compare_number_formats, write_bundle
 from training.cache import LayerCache, Recordings, open_recordings, write_atomically, write_layers
 from training.calibrate import fit_temperature
-from training.copies import copies_of, with_sped_copies
+from training.copies import with_sped_copies
 from training.corpora import ManifestRow, content_hashes, manifest_sha256, read_manifest
 from training.distil import Checkpoint, Phase, distil_side_by_side, distil_together
 from training.export import NumberFormat
@@ -48,15 +48,11 @@ from training.precision import policy_of_this_machine
 from training.rounding import round_weights
 from training.splits import Split, shared_speaker_split, speaker_independent_splits
 from training.strangers import accuracy_of_strangers, in_words
-from training.student import N_BLOCKS, build_student, take_over
+from training.student import N_BLOCKS, build_student
 from training.training_record import Exposure
 from training.whisper import Encoder, load_teacher
 
 _log = structlog.get_logger("training")
-
-
-N_COPIES = 2
-"""Of every recording, at other speeds, that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +65,7 @@ class EncoderPlan:
     """Only these, when any are named."""
     n_blocks: int = N_BLOCKS
     begins_as: str = ""
-    """Name of the encoder whose weights it starts from; empty for a random start. Side by side, only blocks that this
-    one has beyond those are trained."""
+    """Name of the encoder whose weights it starts from; empty for a random start."""
     seed: int = 0
     share_of_nemo: float = 0.34
     """Share of the Polish recordings that is heard: they are a third of all speech."""
@@ -78,46 +73,31 @@ class EncoderPlan:
     """Whether it does not hear the validation speakers of folds 1 and 2 either. A temperature fitted to voices that the
     encoder was distilled on meets embeddings nearer to the teacher's than those of strangers, and is too sure of them.
     """
-    n_copies: int = N_COPIES
-    """How many copies of each recording at other speeds it hears beside it."""
     side_by_side: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=1e-3))
     together: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=5e-4, disturbed_share=0.6, seed=1))
 
 
 ENCODERS = (
     EncoderPlan(
-        name="folds_3_to_5_of_two_blocks",
-        folds=(3, 4, 5),
-        leaves_out_validation=True,
-        share_of_nemo=1.0,
-        n_blocks=2,
-        seed=604,
-        side_by_side=Phase(n_epochs=3, learning_rate=3e-3, is_whitened=True),
-        together=Phase(n_epochs=7, learning_rate=1.5e-3, is_whitened=True, disturbed_share=0.5, seed=1),
-    ),
-    EncoderPlan(
         name="folds_3_to_5",
         folds=(3, 4, 5),
         leaves_out_validation=True,
         share_of_nemo=1.0,
-        begins_as="folds_3_to_5_of_two_blocks",
-        seed=605,
-        side_by_side=Phase(n_epochs=2, learning_rate=3e-3, is_whitened=True),
-        together=Phase(n_epochs=3, learning_rate=1e-3, is_whitened=True, disturbed_share=0.5, seed=4),
+        seed=606,
+        side_by_side=Phase(n_epochs=3, learning_rate=2e-3, frames_per_batch=1_500),
+        together=Phase(n_epochs=7, learning_rate=1e-3, frames_per_batch=1_500, disturbed_share=0.4, seed=1),
     ),
     EncoderPlan(
         name="everything",
         share_of_nemo=1.0,
         begins_as="folds_3_to_5",
-        n_copies=0,
         side_by_side=Phase(n_epochs=0, learning_rate=0.0),
-        together=Phase(n_epochs=2, learning_rate=1e-3, is_whitened=True, disturbed_share=0.5, seed=2),
+        together=Phase(n_epochs=2, learning_rate=7e-4, frames_per_batch=1_500, disturbed_share=0.4, seed=2),
     ),
     EncoderPlan(
         name="commercial",
         corpora=("CREMA-D",),
         n_blocks=2,
-        n_copies=0,
         side_by_side=Phase(n_epochs=3, learning_rate=2e-3, frames_per_batch=1_500),
         together=Phase(n_epochs=6, learning_rate=1e-3, frames_per_batch=1_500, disturbed_share=0.3, seed=3),
     ),
@@ -146,7 +126,7 @@ class Material:
 
     recordings: Recordings
     copies: Recordings
-    """The same, then all of them again at other speeds: what encoders are distilled on."""
+    """The same, then all of them again at other speeds, which heads hear too."""
     folds: tuple[Split, ...]
     shared: Split
 
@@ -182,7 +162,7 @@ def prepare(places: Places) -> Material:
     hashes = json.loads(hashes_path.read_text())
     return Material(
         recordings=recordings,
-        copies=with_sped_copies(recordings, n_copies=N_COPIES, folder=places.cache),
+        copies=with_sped_copies(recordings, n_copies=N_COPIES_OF_HEADS, folder=places.cache),
         folds=speaker_independent_splits(rows, seed=0, content_hashes=hashes),
         shared=shared_speaker_split(rows, seed=0, content_hashes=hashes),
     )
@@ -205,7 +185,7 @@ def describe_run(places: Places, material: Material) -> None:
 
 
 def teacher_layers(places: Places, material: Material) -> LayerCache:
-    """The teacher's stem and its blocks as far as the student goes, for every recording and every copy as it is."""
+    """The teacher's stem and its blocks as far as the student goes, for every recording as it is."""
     teacher = None
     name = f"teacher-{N_BLOCKS}"
     if not (places.cache / f"layers-{name}.done").exists():
@@ -213,7 +193,7 @@ def teacher_layers(places: Places, material: Material) -> LayerCache:
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
         keras.mixed_precision.set_global_policy("float32")
     return write_layers(
-        material.copies,
+        material.recordings,
         _compiled(teacher) if teacher else _never,
         name=name,
         n_layers=N_BLOCKS + 1,
@@ -233,18 +213,13 @@ def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets
     weights = Checkpoint(folder / "encoder.npz", student.variables)
     if weights.restore():
         return student
-    n_kept = 0
     if plan.begins_as:
         earlier_plan = next(one for one in ENCODERS if one.name == plan.begins_as)
-        earlier = train_encoder(earlier_plan, places, material, targets)
-        take_over(student, earlier)
-        n_kept = earlier.n_blocks
-    heard = copies_of(material.heard_by(plan), n_rows=len(material.rows), n_copies=plan.n_copies)
+        student.set_weights(train_encoder(earlier_plan, places, material, targets).get_weights())
+    heard = material.heard_by(plan)
     if plan.side_by_side.n_epochs:
-        distil_side_by_side(
-            student, material.copies, targets, heard, phase=plan.side_by_side, folder=folder, n_kept=n_kept
-        )
-    distil_together(student, material.copies, targets, heard, phase=plan.together, folder=folder)
+        distil_side_by_side(student, material.recordings, targets, heard, phase=plan.side_by_side, folder=folder)
+    distil_together(student, material.recordings, targets, heard, phase=plan.together, folder=folder)
     weights.save(1)
     return student
 
@@ -340,6 +315,7 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
             path=places.run / name / "embeddings.npz",
             wanted=material.heard_by(EncoderPlan(name="wanted", corpora=plan.corpora)),
             heard=material.heard_by(encoder_plan),
+            audio=places.audio,
             copies=material.copies,
             n_copies=N_COPIES_OF_HEADS,
         )

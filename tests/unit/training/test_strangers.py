@@ -7,7 +7,8 @@ import soundfile
 
 from core.domain import Emotion
 from tests.sounds import voice
-from training.cache import open_recordings
+from training import judge
+from training.cache import open_recordings, padded_log_mels
 from training.copies import with_sped_copies
 from training.corpora import ManifestRow
 from training.heads import HeadPlan
@@ -60,7 +61,9 @@ def _split(recordings, *, strangers: tuple[str, ...]) -> Split:
 def test_undisturbed_strangers_are_answered_as_their_embeddings_are(spoken, tmp_path) -> None:
     audio, recordings, encoder = spoken
     everyone = np.arange(len(recordings.rows))
-    embeddings = embed_all(encoder, recordings, path=tmp_path / "e.npz", wanted=everyone, heard=everyone[:0])
+    embeddings = embed_all(
+        encoder, recordings, path=tmp_path / "e.npz", wanted=everyone, heard=everyone[:0], audio=audio
+    )
     heads, n_right = [], 0
     for strangers in (("A-0",), ("A-1",)):
         split = _split(recordings, strangers=strangers)
@@ -75,12 +78,19 @@ def test_undisturbed_strangers_are_answered_as_their_embeddings_are(spoken, tmp_
 
 
 def test_heads_learn_from_copies_of_the_same_recording(spoken, tmp_path) -> None:
-    _, recordings, encoder = spoken
+    audio, recordings, encoder = spoken
     copies = with_sped_copies(recordings, n_copies=2, folder=tmp_path)
     wanted = np.array([1, 4])
     made = [
         embed_all(
-            encoder, recordings, path=tmp_path / "e.npz", wanted=wanted, heard=wanted[:0], copies=copies, n_copies=2
+            encoder,
+            recordings,
+            path=tmp_path / "e.npz",
+            wanted=wanted,
+            heard=wanted[:0],
+            audio=audio,
+            copies=copies,
+            n_copies=2,
         )
         for _ in range(2)  # the second is read from the file
     ]
@@ -94,6 +104,28 @@ def test_heads_learn_from_copies_of_the_same_recording(spoken, tmp_path) -> None
                 path=tmp_path / f"alone-{copy}.npz",
                 wanted=wanted + copy * len(recordings.rows),
                 heard=wanted[:0],
+                audio=audio,
             )
             assert np.allclose(part[wanted], alone.clean[wanted + copy * len(recordings.rows)], atol=1e-3)
             assert not np.allclose(part[wanted], embeddings.clean[wanted], atol=1e-2)
+
+
+def test_heads_learn_from_the_cuts_that_noise_makes(spoken, tmp_path, monkeypatch) -> None:
+    audio, recordings, encoder = spoken
+    silent = np.zeros(8_000, np.float32)
+    lengths = {}
+
+    def listen(waveforms):
+        lengths.setdefault("frames", []).extend(len(each.samples) // 320 for each in waveforms)
+        return padded_log_mels(waveforms)
+
+    monkeypatch.setattr(judge, "padded_log_mels", listen)
+    for row in recordings.rows:
+        speech, rate = soundfile.read(audio / row.path, dtype="float32")
+        (tmp_path / row.path).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / row.path, np.concatenate([silent, speech, silent]), rate)
+    everyone = np.arange(len(recordings.rows))
+    embed_all(encoder, recordings, path=tmp_path / "e.npz", wanted=everyone, heard=everyone, audio=tmp_path)
+    of_disturbed = lengths["frames"][len(everyone) :]
+    assert len(of_disturbed) == round(judge.DISTURBED_SHARE * len(everyone))
+    assert max(of_disturbed) > recordings.n_frames.max()  # noise in the silence around the voice is kept with it
