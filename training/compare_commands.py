@@ -1,4 +1,4 @@
-"""`python -m training compare`: networks, or augmentations, side by side under one small budget."""
+"""`python -m training compare`: networks, augmentations, or ways to use the teacher, side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 app = typer.Typer(
-    help="Train networks or augmentations side by side under one small budget, and tabulate them.", no_args_is_help=True
+    help="Train networks, augmentations or uses of the teacher side by side, and tabulate them.", no_args_is_help=True
 )
 
 ManifestOption = Annotated[Path, typer.Option(help="Manifest of the recordings.")]
@@ -72,6 +72,27 @@ def augmentations_command(
         network=network,
     )
     Console().print(Markdown(table))
+
+
+@app.command("teacher")
+def teacher_command(
+    manifest: ManifestOption = _CORPORA / "manifest.csv",
+    audio: AudioOption = _CORPORA,
+    teacher: Annotated[Path, typer.Option(help="Weights of Whisper tiny.en's encoder.")] = Path("..")
+    / "shared"
+    / "encoders"
+    / "whisper-tiny.en-encoder.npz",
+    run: Annotated[Path, typer.Option(help="Folder of `train`, whose caches are used.")] = Path("data/runs/telepathy"),
+    fold: Annotated[int, typer.Option(min=1, max=5, help="Speaker-independent fold.")] = 1,
+    n_threads: ThreadsOption = 0,
+) -> None:
+    """Put heads on the frozen teacher, with and without attention, fine-tune its upper blocks, and print the table."""
+    from training.adapt import compare_methods
+    from training.train import Places
+
+    _limit_threads(n_threads)
+    places = Places(manifest=manifest, audio=audio, teacher=teacher, run=run)
+    Console().print(Markdown(compare_methods(places, fold=fold)))
 
 
 def _limit_threads(n_threads: int) -> None:
