@@ -19,7 +19,8 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from training.cache import LayerCache, Recordings, ahead, batches, write_atomically
+from training.cache import LayerCache, Recordings, ahead, batches
+from training.corpora import manifest_sha256
 from training.distil import Checkpoint
 from training.heads import N_EMOTIONS, Head, pool
 from training.judge import emotion_numbers
@@ -29,12 +30,16 @@ from training.splits import Split
 from training.student import N_BLOCKS
 from training.train import Places, prepare, teacher_layers
 from training.whisper import Block, Encoder, load_teacher
+from training.whole_files import digest_of, write_atomically
 
 _log = structlog.get_logger("training")
+stateless_dropout = tf.nn.experimental.stateless_dropout
 
 ENGLISH = ("RAVDESS", "CREMA-D", "TESS", "SAVEE")
 HIDDEN_WIDTH = 512
 ATTENTION_WIDTH = 256
+CHANNEL_DROPOUT = 0.3
+"""Of the frames that attention sees, whole channels at a time, as the embedding's are dropped."""
 MIXUP_ALPHA = 0.8
 DROPOUT_RATES = (0.5, 0.5)
 """Of the embedding and of the hidden units."""
@@ -83,13 +88,23 @@ class Adapted:
 class OnTeacher:
     """Some of the teacher's blocks, pooling over time, and a head that tells (corpus, emotion) pairs apart."""
 
-    def __init__(self, tuned: Sequence[Block], *, n_groups: int, has_attention: bool) -> None:
+    def __init__(self, tuned: Sequence[Block], *, n_blocks: int, n_groups: int, has_attention: bool) -> None:
         self.tuned = list(tuned)
+        self.n_blocks = n_blocks
         self.head = Head(HIDDEN_WIDTH, n_groups)
-        self.mean: tf.Tensor = tf.constant(0.0)
-        self.scale: tf.Tensor = tf.constant(1.0)
+        self.mean, self.scale = tf.constant(0.0), tf.constant(1.0)
+        self.frame_mean, self.frame_scale = tf.constant(0.0), tf.constant(1.0)
         self.project = layers.Dense(ATTENTION_WIDTH, activation="gelu", name="project") if has_attention else None
         self.attend = AttentionPooling(name="attend") if has_attention else None
+        self.level = layers.LayerNormalization(name="level") if has_attention else None
+
+    def standardise(self, pooled: NDArray[np.float32]) -> None:
+        """Take mean and deviation of every number from embeddings (n_clips, n_dims) of training recordings."""
+        self.mean, self.scale = tf.constant(pooled.mean(axis=0)), tf.constant(pooled.std(axis=0) + 1e-4)
+        by_block = pooled.reshape(len(pooled), -1, 2, pooled.shape[1] // (2 * self.n_blocks))
+        means, deviations = by_block[:, :, 0], by_block[:, :, 1]
+        self.frame_mean = tf.constant(means.mean(axis=0).ravel())
+        self.frame_scale = tf.constant(np.sqrt(np.square(deviations).mean(axis=0) + means.var(axis=0)).ravel() + 1e-4)
 
     def embed(self, outputs: Sequence[tf.Tensor], mask: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Mean and deviation of every block (n_clips, n_dims), and the outputs of all blocks, tuned ones included."""
@@ -101,19 +116,26 @@ class OnTeacher:
     @property
     def new_variables(self) -> list[keras.Variable]:
         """What stands on the blocks; complete once the network was called."""
-        parts = [part for part in (self.project, self.attend, self.head) if part is not None]
+        parts = [part for part in (self.project, self.attend, self.level, self.head) if part is not None]
         return [variable for part in parts for variable in part.trainable_variables]
 
-    def __call__(self, outputs: Sequence[tf.Tensor], mask: tf.Tensor, *, training: bool = False) -> tf.Tensor:
-        """Embedding (n_clips, n_dims) ready for the head, of the outputs of the blocks below."""
+    def __call__(self, outputs: Sequence[tf.Tensor], mask: tf.Tensor, *, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Embedding (n_clips, n_dims) ready for the head, of the outputs of the blocks below.
+
+        Parameters
+        ----------
+        seed
+            (2,) whole numbers: channels that attention sees are dropped, drawn by these; none are without it.
+        """
         pooled, everything = self.embed(outputs, mask)
         embedding = tf.clip_by_value((pooled - self.mean) / self.scale, -8.0, 8.0)
-        if self.project is None or self.attend is None:
+        if self.project is None or self.attend is None or self.level is None:
             return embedding
-        frames = tf.concat(everything, axis=-1)
-        if training:
-            frames = tf.nn.dropout(frames, 0.3, noise_shape=[tf.shape(frames)[0], 1, frames.shape[-1]])
-        return tf.concat([embedding, self.attend(self.project(frames), mask)], axis=-1)
+        frames = tf.clip_by_value((tf.concat(everything, axis=-1) - self.frame_mean) / self.frame_scale, -8.0, 8.0)
+        if seed is not None:
+            shape = [tf.shape(frames)[0], 1, frames.shape[-1]]
+            frames = stateless_dropout(frames, CHANNEL_DROPOUT, seed, noise_shape=shape)
+        return tf.concat([embedding, self.level(self.attend(self.project(frames), mask))], axis=-1)
 
 
 def adapt(
@@ -127,7 +149,7 @@ def adapt(
     folder: Path,
     seed: int = 0,
 ) -> Adapted:
-    """Train one method on the training part of `split`; the result is kept in `folder` and read from there again.
+    """Train one method on the training part of `split`; the result is kept below `folder` and read from there again.
 
     Parameters
     ----------
@@ -136,6 +158,8 @@ def adapt(
     corpora
         Only recordings of these are learnt from and asked about.
     """
+    digest = digest_of(asdict(method), list(corpora), split.name, seed, manifest_sha256(recordings.rows))
+    folder = folder / f"{method.name.replace(' ', '_').replace(',', '')}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "result.json"
     if kept.exists():
@@ -149,11 +173,14 @@ def adapt(
     groups = sorted({recordings.rows[index].corpus for index in training})
     n_fixed = teacher.n_blocks - method.n_tuned
     network = OnTeacher(
-        teacher.blocks[n_fixed:] if method.n_tuned else (), n_groups=len(groups), has_attention=method.has_attention
+        teacher.blocks[n_fixed:],
+        n_blocks=teacher.n_blocks,
+        n_groups=len(groups),
+        has_attention=method.has_attention,
     )
     reader = _Reader(targets, range(1, n_fixed + 1), recordings)
     pooled = np.concatenate([network.embed(*reader(batch))[0].numpy() for batch in reader.batches(training, None)])
-    network.mean, network.scale = tf.constant(pooled.mean(axis=0)), tf.constant(pooled.std(axis=0) + 1e-4)
+    network.standardise(pooled)
     embedding = network(*reader(training[:1]))
     network.head(embedding, tf.ones_like(embedding), tf.ones([1, HIDDEN_WIDTH]))
 
@@ -232,12 +259,12 @@ def compare_methods(places: Places, *, fold: int, corpora: Sequence[str] = ENGLI
     targets = teacher_layers(places, material)
     split = material.folds[fold - 1]
     rows = []
-    for number, method in enumerate(METHODS):
+    for method in METHODS:
         keras.mixed_precision.set_global_policy(policy_of_this_machine())
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
         teacher.trainable = True
         keras.mixed_precision.set_global_policy("float32")
-        folder = places.run / f"teacher-fold-{fold}" / str(number)
+        folder = places.run / f"teacher-fold-{fold}"
         rows.append(adapt(method, teacher, targets, material.recordings, split, corpora=corpora, folder=folder))
     table = adapted_table(rows, protocol=f"{', '.join(corpora)}; fold {fold} of 5, speakers apart.")
     write_atomically(places.run / f"teacher-fold-{fold}.md", table)
@@ -285,14 +312,19 @@ def _fit(
 
     @tf.function(reduce_retracing=True)
     def step(
-        outputs: list[tf.Tensor], mask: tf.Tensor, target: tf.Tensor, other: tf.Tensor, share: tf.Tensor
+        outputs: list[tf.Tensor],
+        mask: tf.Tensor,
+        target: tf.Tensor,
+        other: tf.Tensor,
+        share: tf.Tensor,
+        draw: tf.Tensor,
     ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            embedding = network(outputs, mask, training=True)
+            embedding = network(outputs, mask, seed=draw)
             embedding = share * embedding + (1 - share) * tf.gather(embedding, other)
             mixed = share * target + (1 - share) * tf.gather(target, other)
-            mask_0 = tf.nn.dropout(tf.ones_like(embedding), DROPOUT_RATES[0])
-            mask_1 = tf.nn.dropout(tf.ones([tf.shape(embedding)[0], HIDDEN_WIDTH]), DROPOUT_RATES[1])
+            mask_0 = stateless_dropout(tf.ones_like(embedding), DROPOUT_RATES[0], draw + 1)
+            mask_1 = stateless_dropout(tf.ones([tf.shape(embedding)[0], HIDDEN_WIDTH]), DROPOUT_RATES[1], draw + 2)
             logits = network.head.group_logits(embedding, mask_0, mask_1)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(mixed, logits))
         gradients = tape.gradient(loss, learnt)
@@ -320,6 +352,7 @@ def _fit(
                     tf.constant(target),
                     tf.constant(generator.permutation(len(batch)).astype(np.int32)),
                     tf.constant(np.maximum(share, 1 - share)),
+                    tf.constant([seed * 1000 + epoch, 3 * number], tf.int32),
                 ).numpy()
             )
         checkpoint.save(epoch + 1)

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from core.features.audio import TARGET_SAMPLE_RATE_HZ, Waveform
 from core.features.log_mel import log_mel
 from core.features.speech import speech_span
-from training.corpora import ManifestRow, manifest_sha256
+from training.corpora import ManifestRow, content_hashes, manifest_sha256
 from training.progress import Progress
-from training.whole_files import write_atomically
+from training.whole_files import digest_of, write_atomically
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -108,6 +108,15 @@ def _read_trimmed(path: Path) -> NDArray[np.int16]:
     return np.clip(np.round(waveform.samples * 32768), -32768, 32767).astype(np.int16)
 
 
+def cached_content_hashes(rows: Sequence[ManifestRow], *, audio: Path, folder: Path) -> dict[str, str]:
+    """`corpora.content_hashes` of `rows`, from the cache in `folder`, which is made first when it is not there."""
+    path = folder / f"content_hashes-{digest_of(manifest_sha256(rows))}.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(content_hashes(rows, audio)[0]))
+    hashes: dict[str, str] = json.loads(path.read_text())
+    return hashes
+
+
 def batches(
     indices: NDArray[np.int64], n_frames: NDArray[np.int64], *, frames_per_batch: int, seed: int | None
 ) -> list[NDArray[np.int64]]:
@@ -173,9 +182,6 @@ def write_layers(
     n_layers: int,
     width: int,
     folder: Path,
-    stride: int = 1,
-    waveform_of: Callable[[int], Waveform] | None = None,
-    indices: NDArray[np.int64] | None = None,
 ) -> LayerCache:
     """Outputs of `encode` for every recording, from the cache in `folder` when a whole one is there.
 
@@ -183,33 +189,23 @@ def write_layers(
     ----------
     encode
         From a padded log-mel and its mask to `n_layers` tensors (n_clips, n_frames, width).
-    stride
-        Mean of so many frames is kept as one; the last frames of a recording may be fewer.
-    waveform_of
-        What to encode in place of recording number so-and-so: a noisy copy; of the same length.
     """
-    counts = -(-recordings.n_frames // stride)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = recordings.offsets
     done = folder / f"layers-{name}.done"
     paths = [folder / f"layers-{name}-{layer}.f16" for layer in range(n_layers)]
     shape = (int(offsets[-1]), width)
     if not done.exists():
-        chosen = np.arange(len(recordings.rows)) if indices is None else indices
+        everything = np.arange(len(recordings.rows))
         arrays = [np.memmap(path, dtype=np.float16, mode="w+", shape=shape) for path in paths]
-        waveform_of = waveform_of or recordings.waveform
-        with Progress(f"layers {name}", int(recordings.n_frames[chosen].sum()), unit="frames") as progress:
-            work = batches(chosen, recordings.n_frames, frames_per_batch=6_000, seed=None)
+        with Progress(f"layers {name}", int(recordings.n_frames.sum()), unit="frames") as progress:
+            work = batches(everything, recordings.n_frames, frames_per_batch=6_000, seed=None)
             for batch, (mels, mask) in ahead(
-                work, lambda batch: padded_log_mels([waveform_of(int(index)) for index in batch])
+                work, lambda batch: padded_log_mels([recordings.waveform(int(index)) for index in batch])
             ):
                 for array, output in zip(arrays, encode(tf.constant(mels), tf.constant(mask)), strict=True):
                     values = output.numpy()
                     for row, index in enumerate(batch):
                         frames = values[row, : recordings.n_frames[index]]
-                        if stride > 1:
-                            starts = np.arange(0, len(frames), stride)
-                            sizes = np.diff(np.append(starts, len(frames)))
-                            frames = np.add.reduceat(frames, starts, axis=0) / sizes[:, None]
                         array[offsets[index] : offsets[index + 1]] = frames
                 progress.advance(int(recordings.n_frames[batch].sum()))
         for array in arrays:

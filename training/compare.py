@@ -46,8 +46,8 @@ from training.augment import (
     augment_log_mel,
     disturb_waveform,
 )
-from training.cache import Recordings, open_recordings, write_atomically
-from training.corpora import content_hashes, read_manifest
+from training.cache import Recordings, cached_content_hashes, open_recordings
+from training.corpora import read_manifest
 from training.distil import Checkpoint
 from training.networks import (
     NETWORKS,
@@ -62,6 +62,7 @@ from training.networks import (
 )
 from training.progress import Progress
 from training.splits import Split, shared_speaker_split, speaker_independent_split
+from training.whole_files import write_atomically
 
 _log = structlog.get_logger("training")
 
@@ -684,10 +685,7 @@ def _open_material(
     for problem in problems:
         _log.warning("left out", path=problem.path, reason=problem.reason)
     recordings = open_recordings(rows, audio=places.audio, folder=places.cache)
-    kept = places.cache / "content_hashes.json"
-    if not kept.exists():
-        write_atomically(kept, json.dumps(content_hashes(rows, places.audio)[0]))
-    hashes = json.loads(kept.read_text())
+    hashes = cached_content_hashes(rows, audio=places.audio, folder=places.cache)
     shared = shared_speaker_split(rows, seed=0, content_hashes=hashes)
     if split_name == "shared":
         split = shared

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ class Phase:
 
     n_epochs: int
     learning_rate: float
-    frames_per_batch: int = 4_500
+    frames_per_batch: int = 1_500
     disturbed_share: float = 0.0
     """Share of recordings that are disturbed before the student hears them."""
     seed: int = 0
@@ -78,7 +78,6 @@ def distil_side_by_side(
         targets,
         indices,
         loss_of=loss_of,
-        trained=student.trainable_variables,
         phase=phase,
         folder=folder,
         name="side_by_side",
@@ -108,7 +107,6 @@ def distil_together(
         targets,
         indices,
         loss_of=loss_of,
-        trained=student.trainable_variables,
         phase=phase,
         folder=folder,
         name="together",
@@ -122,7 +120,7 @@ def disturbed(
     rng: Generator,
     speech: tuple[int, int] | None = None,
 ) -> Waveform:
-    """`waveform` with one to two disturbances of a kind that serving meets, drawn by `rng`; as long as before.
+    """`waveform` with none to three disturbances of a kind that serving meets, drawn by `rng`; as long as before.
 
     A third of the draws put it in a room, two thirds add babble or coloured noise at 2 to 25 dB, a third put it on a
     telephone line; all may happen at once. `speech` is where the voice is, which noise is measured against.
@@ -177,11 +175,11 @@ def _train(
     indices: NDArray[np.int64],
     *,
     loss_of: Callable[[tf.Tensor, tf.Tensor, list[tf.Tensor]], list[tf.Tensor]],
-    trained: Sequence[keras.Variable],
     phase: Phase,
     folder: Path,
     name: str,
 ) -> None:
+    trained = student.trainable_variables
     n_layers = student.n_blocks + 1
     epoch_batches = [
         batches(indices, recordings.n_frames, frames_per_batch=phase.frames_per_batch, seed=phase.seed * 1000 + epoch)
@@ -236,7 +234,6 @@ def _train(
                 losses = step(tf.constant(mels), tf.constant(mask), [tf.constant(layer) for layer in layers])
                 found.append(losses.numpy())
                 progress.advance()
-        checkpoint.save(epoch + 1)
         record = {
             "stage": name,
             "epoch": epoch + 1,
@@ -245,6 +242,7 @@ def _train(
         }
         with (folder / "epochs.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
+        checkpoint.save(epoch + 1)
         _log.info(label, error=record["error"], seconds=record["seconds"])
 
 

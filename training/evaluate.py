@@ -37,6 +37,7 @@ from training.report import cross_corpus_matrix, first_score, publish_model_card
 from training.scores import (
     EMOTIONS,
     SCHEMA,
+    VOTES,
     Evaluation,
     RobustnessScores,
     ScoredRecording,
@@ -50,7 +51,6 @@ from training.training_record import TrainingRecord, read_training_record
 
 N_VOICES = 60
 """Recordings from which babble is drawn."""
-VOTES = "crema-d-votes.csv"
 MIN_PLAIN_PASSES = 2
 """The fewest passes the recogniser runs; without dropout all are alike."""
 

@@ -6,7 +6,7 @@ comes from the validation part, its scores from the test part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -245,6 +245,7 @@ def score(
     exposure: Exposure,
     corpora: Sequence[str],
     name: str,
+    votes: Mapping[str, tuple[Emotion, ...]],
 ) -> dict[str, object]:
     """Scores with 95 % bootstrap intervals, pooled, by corpus, language and sex, as a card holds them.
 
@@ -254,6 +255,8 @@ def score(
         What the encoder and the head behind `answers` knew of these recordings.
     corpora
         What they were trained on; emotions that none of these has are not known to the model.
+    votes
+        From `training.scores.read_votes`: what listeners said of CREMA-D's voices.
     """
     known = tuple(
         emotion
@@ -281,7 +284,7 @@ def score(
         settings={"n_passes": N_PASSES, "abstention_confidence": ABSTENTION_CONFIDENCE},
         manifest={"name": "manifest.csv", "sha256": manifest_sha256(recordings.rows)},
         record=TrainingRecord(speakers=None, is_label_used=None, corpora=tuple(corpora)),
-        votes={},
+        votes=votes,
         n_resamples=300,
     )
     return scores_for_card(evaluation, title=title)

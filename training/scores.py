@@ -43,6 +43,8 @@ PUBLISHED_SINGLE_LISTENER_ACCURACY = 0.409
 """How often one listener names CREMA-D's acted emotion by the voice alone, over all 7,442 clips: Cao et al. 2014,
 abstract. It cannot be recomputed from the file of votes, which holds pluralities."""
 N_CURVE_POINTS = 101
+VOTES = "crema-d-votes.csv"
+"""File of listeners' votes beside a manifest."""
 VOTE_LETTERS = {
     "A": Emotion.ANGRY,
     "D": Emotion.DISGUST,

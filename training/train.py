@@ -9,12 +9,13 @@ clean and disturbed; 6. heads, scores by protocol, temperature (`training.judge`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -24,15 +25,17 @@ import structlog
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from core.domain import Emotion
 from training.bundle import MIN_AGREEMENT, BundleTexts, compare_number_formats, write_bundle
-from training.cache import LayerCache, Recordings, open_recordings, write_atomically, write_layers
+from training.cache import LayerCache, Recordings, cached_content_hashes, open_recordings, write_layers
 from training.calibrate import fit_temperature
 from training.copies import with_sped_copies
-from training.corpora import ManifestRow, content_hashes, manifest_sha256, read_manifest
+from training.corpora import ManifestRow, manifest_sha256, read_manifest
 from training.distil import Checkpoint, Phase, distil_side_by_side, distil_together
 from training.export import NumberFormat
 from training.heads import HeadPlan
 from training.judge import (
+    DISTURBED_SHARE,
     Answers,
     Embeddings,
     FittedHead,
@@ -45,12 +48,15 @@ from training.judge import (
     select,
 )
 from training.precision import policy_of_this_machine
+from training.provenance import commit_of_this_code
 from training.rounding import round_weights
-from training.splits import Split, shared_speaker_split, speaker_independent_splits
+from training.scores import VOTES, read_votes
+from training.splits import Split, shared_speaker_split, speaker_independent_splits, write_split
 from training.strangers import accuracy_of_strangers, in_words
 from training.student import N_BLOCKS, build_student
 from training.training_record import Exposure
 from training.whisper import Encoder, load_teacher
+from training.whole_files import digest_of, write_atomically
 
 _log = structlog.get_logger("training")
 
@@ -73,8 +79,8 @@ class EncoderPlan:
     """Whether it does not hear the validation speakers of folds 1 and 2 either. A temperature fitted to voices that the
     encoder was distilled on meets embeddings nearer to the teacher's than those of strangers, and is too sure of them.
     """
-    side_by_side: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=1e-3))
-    together: Phase = field(default_factory=lambda: Phase(n_epochs=2, learning_rate=5e-4, disturbed_share=0.6, seed=1))
+    side_by_side: Phase = field(default_factory=lambda: Phase(n_epochs=0, learning_rate=0.0))
+    together: Phase = field(default_factory=lambda: Phase(n_epochs=0, learning_rate=0.0))
 
 
 ENCODERS = (
@@ -84,22 +90,21 @@ ENCODERS = (
         leaves_out_validation=True,
         share_of_nemo=1.0,
         seed=606,
-        side_by_side=Phase(n_epochs=3, learning_rate=2e-3, frames_per_batch=1_500),
-        together=Phase(n_epochs=7, learning_rate=1e-3, frames_per_batch=1_500, disturbed_share=0.4, seed=1),
+        side_by_side=Phase(n_epochs=3, learning_rate=2e-3),
+        together=Phase(n_epochs=7, learning_rate=1e-3, disturbed_share=0.4, seed=1),
     ),
     EncoderPlan(
         name="everything",
         share_of_nemo=1.0,
         begins_as="folds_3_to_5",
-        side_by_side=Phase(n_epochs=0, learning_rate=0.0),
-        together=Phase(n_epochs=2, learning_rate=7e-4, frames_per_batch=1_500, disturbed_share=0.4, seed=2),
+        together=Phase(n_epochs=2, learning_rate=7e-4, disturbed_share=0.4, seed=2),
     ),
     EncoderPlan(
         name="commercial",
         corpora=("CREMA-D",),
         n_blocks=2,
-        side_by_side=Phase(n_epochs=3, learning_rate=2e-3, frames_per_batch=1_500),
-        together=Phase(n_epochs=6, learning_rate=1e-3, frames_per_batch=1_500, disturbed_share=0.3, seed=3),
+        side_by_side=Phase(n_epochs=3, learning_rate=2e-3),
+        together=Phase(n_epochs=6, learning_rate=1e-3, disturbed_share=0.3, seed=3),
     ),
 )
 
@@ -125,8 +130,6 @@ class Material:
     """What every stage needs: recordings and splits."""
 
     recordings: Recordings
-    copies: Recordings
-    """The same, then all of them again at other speeds, which heads hear too."""
     folds: tuple[Split, ...]
     shared: Split
 
@@ -155,39 +158,40 @@ def prepare(places: Places) -> Material:
     for problem in problems:
         _log.warning("left out", path=problem.path, reason=problem.reason)
     recordings = open_recordings(rows, audio=places.audio, folder=places.cache)
-    hashes_path = places.cache / "content_hashes.json"
-    if not hashes_path.exists():
-        hashes, _ = content_hashes(rows, places.audio)
-        write_atomically(hashes_path, json.dumps(hashes))
-    hashes = json.loads(hashes_path.read_text())
+    hashes = cached_content_hashes(rows, audio=places.audio, folder=places.cache)
     return Material(
         recordings=recordings,
-        copies=with_sped_copies(recordings, n_copies=N_COPIES_OF_HEADS, folder=places.cache),
         folds=speaker_independent_splits(rows, seed=0, content_hashes=hashes),
         shared=shared_speaker_split(rows, seed=0, content_hashes=hashes),
     )
 
 
 def describe_run(places: Places, material: Material) -> None:
-    """Write down commit, settings, data hashes and machine before anything is trained."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    """Add a line to `runs.jsonl`: commit, settings, data hashes and machine; and write the splits beside it."""
+    teacher = hashlib.sha256(places.teacher.read_bytes()).hexdigest() if places.teacher.exists() else ""
     described = {
-        "commit": commit,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit_of_this_code(),
         "manifest_sha256": manifest_sha256(material.rows),
+        "teacher_sha256": teacher,
         "n_recordings": len(material.rows),
         "hours_of_speech": round(float(material.recordings.n_frames.sum()) * 0.02 / 3600, 3),
         "encoders": [asdict(plan) for plan in ENCODERS],
+        "head": asdict(HEAD),
         "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__},
         "n_cores": os.cpu_count(),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
     }
-    write_atomically(places.run / "run.json", json.dumps(described, indent=1) + "\n")
+    with (places.run / "runs.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(described) + "\n")
+    for split in (*material.folds, material.shared):
+        write_split(split, places.run / "splits")
 
 
 def teacher_layers(places: Places, material: Material) -> LayerCache:
     """The teacher's stem and its blocks as far as the student goes, for every recording as it is."""
     teacher = None
-    name = f"teacher-{N_BLOCKS}"
+    name = f"teacher-{N_BLOCKS}-{digest_of(manifest_sha256(material.rows))}"
     if not (places.cache / f"layers-{name}.done").exists():
         keras.mixed_precision.set_global_policy(policy_of_this_machine())
         teacher = load_teacher(places.teacher, n_blocks=N_BLOCKS)
@@ -202,9 +206,26 @@ def teacher_layers(places: Places, material: Material) -> LayerCache:
     )
 
 
+def encoder_folder(plan: EncoderPlan, places: Places, material: Material) -> Path:
+    """Where an encoder is kept: named by all that it is made with, so that another plan never finds it."""
+    made_with = [manifest_sha256(material.rows)]
+    while True:
+        made_with.append(json.dumps(asdict(plan), sort_keys=True))
+        if not plan.begins_as:
+            break
+        plan = encoder_plan(plan.begins_as)
+    name = json.loads(made_with[1])["name"]
+    return places.run / f"{name}-{digest_of(*made_with)}"
+
+
+def encoder_plan(name: str) -> EncoderPlan:
+    """The plan of that name."""
+    return next(one for one in ENCODERS if one.name == name)
+
+
 def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets: LayerCache) -> Encoder:
     """The encoder of `plan`, trained as far as it is not yet."""
-    folder = places.run / plan.name
+    folder = encoder_folder(plan, places, material)
     folder.mkdir(parents=True, exist_ok=True)
     keras.mixed_precision.set_global_policy(policy_of_this_machine())
     keras.utils.set_random_seed(plan.seed)
@@ -214,8 +235,8 @@ def train_encoder(plan: EncoderPlan, places: Places, material: Material, targets
     if weights.restore():
         return student
     if plan.begins_as:
-        earlier_plan = next(one for one in ENCODERS if one.name == plan.begins_as)
-        student.set_weights(train_encoder(earlier_plan, places, material, targets).get_weights())
+        earlier = train_encoder(encoder_plan(plan.begins_as), places, material, targets)
+        student.set_weights(earlier.get_weights())
     heard = material.heard_by(plan)
     if plan.side_by_side.n_epochs:
         distil_side_by_side(student, material.recordings, targets, heard, phase=plan.side_by_side, folder=folder)
@@ -303,36 +324,43 @@ def make_models(places: Places, *, model: str = "all") -> None:
 
 def make_model(plan: ModelPlan, places: Places, material: Material, targets: LayerCache) -> None:
     """Encoders, embeddings, heads, scores and the bundle of one model."""
+    copies = with_sped_copies(material.recordings, n_copies=N_COPIES_OF_HEADS, folder=places.cache)
+    heads_learn_from = digest_of(DISTURBED_SHARE, N_COPIES_OF_HEADS, "whole files")
+    labelled = material.heard_by(EncoderPlan(name="labelled", corpora=plan.corpora))
     embeddings: dict[str, Embeddings] = {}
     encoders: dict[str, Encoder] = {}
+    folders: list[str] = []
     for name in dict.fromkeys(name for name in (plan.clean_encoder, plan.encoder) if name):
-        encoder_plan = next(one for one in ENCODERS if one.name == name)
-        encoders[name] = train_encoder(encoder_plan, places, material, targets)
+        folder = encoder_folder(encoder_plan(name), places, material)
+        folders.append(folder.name)
+        encoders[name] = train_encoder(encoder_plan(name), places, material, targets)
         round_weights(encoders[name])
         embeddings[name] = embed_all(
             encoders[name],
             material.recordings,
-            path=places.run / name / "embeddings.npz",
-            wanted=material.heard_by(EncoderPlan(name="wanted", corpora=plan.corpora)),
-            heard=material.heard_by(encoder_plan),
+            path=folder / f"embeddings-{heads_learn_from}.npz",
+            wanted=labelled,
+            heard=material.heard_by(encoder_plan(name)),
             audio=places.audio,
-            copies=material.copies,
+            copies=copies,
             n_copies=N_COPIES_OF_HEADS,
         )
+    made_with = digest_of(folders, heads_learn_from, asdict(HEAD))
     recordings = material.recordings
 
     @cache
     def answers_of(split: Split, encoder: str) -> tuple[Answers, FittedHead]:
         return answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora)
 
-    judged = places.run / f"scores-{plan.name}.json"
+    judged = places.run / f"scores-{plan.name}-{made_with}.json"
     if not judged.exists():
-        write_atomically(judged, json.dumps(judge_model(plan, answers_of, material), indent=1) + "\n")
+        votes = read_votes(places.manifest.parent / VOTES)
+        write_atomically(judged, json.dumps(judge_model(plan, answers_of, material, votes=votes), indent=1) + "\n")
     scores = json.loads(judged.read_text())
 
     noise: tuple[str, ...] = ()
     if plan.clean_encoder:
-        disturbed = places.run / f"strangers-{plan.name}.json"
+        disturbed = places.run / f"strangers-{plan.name}-{made_with}.json"
         if not disturbed.exists():
             found = accuracy_of_strangers(
                 encoders[plan.clean_encoder],
@@ -350,7 +378,6 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
     fitted = fitted_through(plan.encoder)
     tempering = temperature_encoder(plan)
     temperature = shared_temperature(fitted if tempering == plan.encoder else fitted_through(tempering), recordings)
-    labelled = material.heard_by(EncoderPlan(name="wanted", corpora=plan.corpora))
     final = fit_head(embeddings[plan.encoder], recordings, training=labelled, validation=labelled[:0], plan=HEAD)
     final = replace(final, temperature=temperature)
     unheard = material.folds[0]
@@ -380,7 +407,7 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
             caveats=(*CAVEATS, *noise),
         ),
         labelled=labelled,
-        unlabelled=material.heard_by(next(one for one in ENCODERS if one.name == plan.encoder)),
+        unlabelled=material.heard_by(encoder_plan(plan.encoder)),
         compare_on=probe,
         scores=scores,
         number_format=best_format(table),
@@ -389,7 +416,11 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
 
 
 def judge_model(
-    plan: ModelPlan, answers_of: Callable[[Split, str], tuple[Answers, FittedHead]], material: Material
+    plan: ModelPlan,
+    answers_of: Callable[[Split, str], tuple[Answers, FittedHead]],
+    material: Material,
+    *,
+    votes: Mapping[str, tuple[Emotion, ...]],
 ) -> list[dict[str, object]]:
     """Scores under every protocol, from the answers and the head of a split through the encoder so named."""
     recordings = material.recordings
@@ -405,6 +436,7 @@ def judge_model(
                 exposure=exposure,
                 corpora=plan.corpora,
                 name=plan.name,
+                votes=votes,
             )
         )
 
@@ -431,6 +463,13 @@ def judge_model(
         f"{grouped} 1 to 5 of 5; the encoder heard these recordings in distillation",
         Exposure.RECORDING_HEARD,
     )
+    for number, (answers, _) in enumerate(by_fold, start=1):
+        add(
+            answers,
+            f"Fold {number} of 5 through the encoder that ships",
+            f"{grouped} {number} of 5; the encoder heard these recordings in distillation",
+            Exposure.RECORDING_HEARD,
+        )
     shared, _ = answers_of(material.shared, plan.encoder)
     add(
         shared,
@@ -450,11 +489,6 @@ def judge_model(
         )
     for entry in scores:
         log_scores(entry)
-    accuracies = [
-        float((answers.probabilities.argmax(axis=1) == emotion_numbers(recordings)[answers.indices]).mean())
-        for answers, _ in by_fold
-    ]
-    _log.info("accuracy by fold", folds=[round(value, 3) for value in accuracies])
     return scores
 
 

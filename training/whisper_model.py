@@ -8,9 +8,8 @@ that five folds by speaker are five tests on strangers.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,8 @@ from core.domain import Emotion
 from core.features.log_mel import N_MELS
 from core.inference.registry import CARD, ENCODER, HEAD, VERSION_DIGITS, PublishedEncoder, weights_digest
 from training.bundle import MAX_CONTEXT_S, MIN_AGREEMENT, BundleTexts
-from training.cache import Recordings, write_atomically
+from training.cache import Recordings
+from training.corpora import manifest_sha256
 from training.export import NumberFormat, export_head, measure_latency, top_agreement
 from training.heads import HeadPlan, ScalingHead
 from training.judge import (
@@ -37,12 +37,15 @@ from training.judge import (
     joined,
     score,
 )
+from training.provenance import commit_of_this_code
+from training.scores import VOTES, read_votes
 from training.train import (
     CAVEATS,
     N_TEMPERATURE_FOLDS,
     EncoderPlan,
     Material,
     Places,
+    describe_run,
     log_scores,
     prepare,
     shared_temperature,
@@ -51,6 +54,7 @@ from training.training_record import Exposure, write_training_record
 from training.whisper_checkpoint import read_weights
 from training.whisper_features import embed_copies, voice_groups
 from training.whisper_install import published_encoder, write_encoder
+from training.whole_files import digest_of, write_atomically
 
 _log = structlog.get_logger("training")
 
@@ -82,6 +86,7 @@ TEXTS = BundleTexts(
 def make_whisper(places: Places) -> None:
     """Every stage, from the first that is not done."""
     material = prepare(places)
+    describe_run(places, material)
     recordings = material.recordings
     weights = read_weights(places.teacher)
     folder = places.run / NAME
@@ -97,10 +102,10 @@ def make_whisper(places: Places) -> None:
         groups=voice_groups(recordings, material.folds, material.shared),
         folder=folder,
     )
-    plan_digest = hashlib.sha256(json.dumps(asdict(PLAN), sort_keys=True).encode()).hexdigest()
-    judged = folder / f"scores-{plan_digest[:8]}.json"
+    judged = folder / f"scores-{digest_of(asdict(PLAN), manifest_sha256(recordings.rows))}.json"
     if not judged.exists():
-        write_atomically(judged, json.dumps(judge_whisper(embeddings, material), indent=1) + "\n")
+        votes = read_votes(places.manifest.parent / VOTES)
+        write_atomically(judged, json.dumps(judge_whisper(embeddings, material, votes=votes), indent=1) + "\n")
     judgement = json.loads(judged.read_text())
     final = fit_head(embeddings, recordings, training=wanted, validation=wanted[:0], plan=PLAN)
     final = replace(final, temperature=float(judgement["temperature"]))
@@ -119,14 +124,23 @@ def make_whisper(places: Places) -> None:
     _log.info("encoder on 5 s, two threads", median_ms=round(latency.median_ms, 1), cpu_ms=round(latency.cpu_ms, 1))
 
 
-def judge_whisper(embeddings: Embeddings, material: Material) -> dict[str, object]:
+def judge_whisper(
+    embeddings: Embeddings, material: Material, *, votes: Mapping[str, tuple[Emotion, ...]]
+) -> dict[str, object]:
     """`scores` under both protocols, and the `temperature` of the head that ships."""
     recordings = material.recordings
     scores: list[dict[str, object]] = []
 
     def add(answers: Answers, title: str, protocol: str, exposure: Exposure) -> None:
         entry = score(
-            answers, recordings, title=title, protocol=protocol, exposure=exposure, corpora=CORPORA, name=NAME
+            answers,
+            recordings,
+            title=title,
+            protocol=protocol,
+            exposure=exposure,
+            corpora=CORPORA,
+            name=NAME,
+            votes=votes,
         )
         log_scores(entry)
         scores.append(entry)
@@ -215,6 +229,7 @@ def write_head(
         "licence": texts.licence,
         "is_commercial_use_allowed": data["is_commercial_use_allowed"],
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit_of_this_code(),
         "number_format": str(NumberFormat.FLOAT16),
         "agreement_with_keras": agreement,
         "encoder": asdict(encoder),

@@ -10,6 +10,8 @@ import pytest
 
 from core.domain import Emotion
 from tests.sounds import voice
+from training import adapt as adapt_module
+from training import distil
 from training.adapt import Method, adapt, adapted_table
 from training.cache import SAMPLES_PER_FRAME, Recordings, write_layers
 from training.corpora import ManifestRow
@@ -94,15 +96,33 @@ def test_every_method_learns_and_changes_only_what_it_tunes(method, recordings, 
     assert again == found
 
 
-def test_a_fit_that_was_killed_goes_on_from_its_last_epoch(recordings, targets, tmp_path) -> None:
-    whole = METHODS[0]
-    expected = adapt(whole, _teacher(), targets, recordings, SPLIT, corpora=("A", "B"), folder=tmp_path / "whole")
-    killed = tmp_path / "killed"
-    adapt(whole, _teacher(), targets, recordings, SPLIT, corpora=("A", "B"), folder=killed)
-    (killed / "result.json").unlink()  # all epochs are done, the result was not written
-    found = adapt(whole, _teacher(), targets, recordings, SPLIT, corpora=("A", "B"), folder=killed)
-    assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
-    assert found.seconds < expected.seconds
+class Killed(Exception):
+    """In the middle of a fit."""
+
+
+@pytest.mark.parametrize("n_epochs_done", [2, 5])
+def test_a_fit_that_was_killed_goes_on_from_its_last_epoch(
+    n_epochs_done, recordings, targets, tmp_path, monkeypatch
+) -> None:
+    method = replace(METHODS[2], n_epochs=3, n_tuned_epochs=3)
+    expected = adapt(method, _teacher(), targets, recordings, SPLIT, corpora=("A", "B"), folder=tmp_path / "whole")
+    saved = []
+
+    class Checkpoint(distil.Checkpoint):
+        def save(self, n_epochs_done_here: int) -> None:
+            super().save(n_epochs_done_here)
+            saved.append(n_epochs_done_here)
+            if len(saved) == n_epochs_done:
+                raise Killed
+
+    monkeypatch.setattr(adapt_module, "Checkpoint", Checkpoint)
+    arguments = {"corpora": ("A", "B"), "folder": tmp_path / "killed"}
+    with pytest.raises(Killed):
+        adapt(method, _teacher(), targets, recordings, SPLIT, **arguments)
+    found = adapt(method, _teacher(), targets, recordings, SPLIT, **arguments)
+    assert saved == [1, 2, 3, 1, 2, 3]
+    assert found.validation_nats == pytest.approx(expected.validation_nats, abs=0.05)
+    assert found.test_accuracies == pytest.approx(expected.test_accuracies, abs=0.13)
 
 
 def test_the_table_names_its_protocol_and_every_method(recordings, targets, tmp_path) -> None:

@@ -1,15 +1,29 @@
 """What an encoder hears, and whose voices set the temperature, follow from the plans."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from core.domain import Emotion
+from training import train
 from training.cache import Recordings
 from training.corpora import ManifestRow
+from training.distil import Phase
 from training.splits import shared_speaker_split, speaker_independent_splits
-from training.train import ENCODERS, MODELS, EncoderPlan, Material, temperature_encoder
+from training.train import (
+    ENCODERS,
+    MODELS,
+    EncoderPlan,
+    Material,
+    Places,
+    describe_run,
+    encoder_folder,
+    temperature_encoder,
+    train_encoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +55,6 @@ def material() -> Material:
     )
     return Material(
         recordings=recordings,
-        copies=recordings,
         folds=speaker_independent_splits(rows),
         shared=shared_speaker_split(rows),
     )
@@ -96,3 +109,47 @@ def test_what_an_encoder_began_as_heard_nothing_that_it_may_not(material: Materi
             assert set(material.heard_by(before)) <= allowed
             assert not plan.corpora or set(before.corpora) <= set(plan.corpora)
             assert before.n_blocks <= plan.n_blocks
+
+
+def test_an_encoder_made_otherwise_is_kept_elsewhere(material: Material, tmp_path, monkeypatch) -> None:
+    places = Places(manifest=tmp_path, audio=tmp_path, teacher=tmp_path, run=tmp_path)
+    first, second = ENCODERS[:2]
+    assert second.begins_as == first.name
+    folders = [encoder_folder(plan, places, material) for plan in (first, second)]
+    assert [folder.name.rsplit("-", 1)[0] for folder in folders] == [first.name, second.name]
+    assert encoder_folder(replace(first, seed=first.seed + 1), places, material) != folders[0]
+    # What it began as is part of how it was made.
+    monkeypatch.setattr(train, "ENCODERS", (replace(first, seed=first.seed + 1), second))
+    assert encoder_folder(second, places, material) != folders[1]
+
+
+def test_an_encoder_begins_as_another_and_is_not_trained_twice(material: Material, tmp_path, monkeypatch) -> None:
+    places = Places(manifest=tmp_path, audio=tmp_path, teacher=tmp_path, run=tmp_path)
+    first = EncoderPlan(name="first", n_blocks=1, together=Phase(n_epochs=1, learning_rate=1e-3))
+    second = replace(first, name="second", begins_as="first")
+    monkeypatch.setattr(train, "ENCODERS", (first, second))
+    trained = []
+
+    def distil(student, *_, phase, folder) -> None:
+        trained.append((folder.name.split("-")[0], student.stem.conv1.bias.numpy()[0]))
+        student.stem.conv1.bias.assign_add(np.ones(384, np.float32))
+
+    monkeypatch.setattr(train, "distil_together", distil)
+    made = train_encoder(second, places, material, None)
+    assert trained == [("first", 0.0), ("second", 1.0)]
+    again = train_encoder(second, places, material, None)
+    assert len(trained) == 2
+    assert all(map(np.array_equal, made.get_weights(), again.get_weights()))
+
+
+def test_every_run_is_described_with_commit_plans_and_splits(material: Material, tmp_path) -> None:
+    teacher = tmp_path / "teacher.npz"
+    teacher.write_bytes(b"weights")
+    places = Places(manifest=tmp_path, audio=tmp_path, teacher=teacher, run=tmp_path / "run")
+    places.run.mkdir()
+    for _ in range(2):
+        describe_run(places, material)
+    first, second = map(json.loads, (places.run / "runs.jsonl").read_text().splitlines())
+    assert first["teacher_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert [plan["name"] for plan in second["encoders"]] == [plan.name for plan in ENCODERS]
+    assert len(list((places.run / "splits").glob("*.json"))) == 6
