@@ -95,6 +95,32 @@ def teacher_command(
     Console().print(Markdown(compare_methods(places, fold=fold)))
 
 
+@app.command("corpora")
+def corpora_command(
+    manifest: ManifestOption = _CORPORA / "manifest.csv",
+    audio: AudioOption = _CORPORA,
+    run: Annotated[Path, typer.Option(help="Folder of `train`, whose embeddings are used.")] = Path(
+        "data/runs/telepathy"
+    ),
+    n_threads: ThreadsOption = 0,
+) -> None:
+    """Fit a head to each corpus alone, ask it about all of the others, and print the table."""
+    from training.cross_corpus import compare_corpora
+    from training.train import Places
+
+    _limit_threads(n_threads)
+    try:
+        table = compare_corpora(Places(manifest=manifest, audio=audio, teacher=Path(), run=run))
+    except FileNotFoundError as error:
+        Console(stderr=True).print(
+            f"{error.filename} is missing: make it with `python -m training train --model telepathy --run {run}`.",
+            style="red",
+            markup=False,
+        )
+        raise typer.Exit(1) from error
+    Console().print(Markdown(table))
+
+
 def _limit_threads(n_threads: int) -> None:
     import tensorflow as tf
 

@@ -6,7 +6,7 @@ thirty small matrix products and one encoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -44,6 +44,16 @@ class HeadPlan:
     """Whether the head tells (corpus, emotion) pairs apart and sums over corpora: each corpus has its own way of acting
     an emotion, and one classifier for all of them has to blur it."""
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadEpoch:
+    """Figures of one epoch of one member."""
+
+    member: int
+    epoch: int
+    loss_nats: float
+    """Mean over its batches, dropout, mixing and disturbed copies included."""
 
 
 def pool(outputs: Sequence[tf.Tensor], mask: tf.Tensor | None) -> tf.Tensor:
@@ -184,7 +194,12 @@ def missing_emotions(corpora: Sequence[str], emotions: NDArray[np.int64]) -> dic
 
 
 def train_head(
-    copies: Sequence[NDArray[np.float32]], emotions: NDArray[np.int64], corpora: Sequence[str], *, plan: HeadPlan
+    copies: Sequence[NDArray[np.float32]],
+    emotions: NDArray[np.int64],
+    corpora: Sequence[str],
+    *,
+    plan: HeadPlan,
+    record: Callable[[HeadEpoch], None] = lambda epoch: None,
 ) -> Head:
     """A head from standardised embeddings.
 
@@ -197,8 +212,13 @@ def train_head(
         Position in `Emotion` of each recording's label.
     corpora
         Corpus of each recording.
+    record
+        Is told every epoch's figures.
     """
-    members = [_train_member(copies, emotions, corpora, plan=plan, seed=plan.seed + n) for n in range(plan.n_members)]
+    members = [
+        _train_member(copies, emotions, corpora, plan=plan, member=member, record=record)
+        for member in range(plan.n_members)
+    ]
     n_dims = copies[0].shape[1]
     joined = Head(plan.width * plan.n_members, members[0].n_groups)
     joined(tf.zeros([1, n_dims]), tf.zeros([1, n_dims]), tf.zeros([1, plan.width * plan.n_members]))
@@ -215,8 +235,10 @@ def _train_member(
     corpora: Sequence[str],
     *,
     plan: HeadPlan,
-    seed: int,
+    member: int,
+    record: Callable[[HeadEpoch], None],
 ) -> Head:
+    seed = plan.seed + member
     keras.utils.set_random_seed(seed)
     generator = np.random.default_rng(seed)
     n_clips, n_dims = copies[0].shape
@@ -237,7 +259,7 @@ def _train_member(
     rate_0, rate_1 = plan.dropout_rates
 
     @tf.function(reduce_retracing=True)
-    def step(embedding: tf.Tensor, target: tf.Tensor, offset: tf.Tensor) -> None:
+    def step(embedding: tf.Tensor, target: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
         mask_0 = tf.nn.dropout(tf.ones_like(embedding), rate_0)
         mask_1 = tf.nn.dropout(tf.ones([tf.shape(embedding)[0], plan.width]), rate_1)
         with tf.GradientTape() as tape:
@@ -245,9 +267,11 @@ def _train_member(
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
         gradients = tape.gradient(loss, head.trainable_variables)
         optimizer.apply_gradients(zip(gradients, head.trainable_variables, strict=True))
+        return loss
 
     stacked = np.stack(copies)
-    for _ in range(plan.n_epochs):
+    for epoch in range(plan.n_epochs):
+        losses = []
         source = np.zeros(n_clips, dtype=np.int64)
         if len(copies) > 1:
             source = generator.integers(1, len(copies), n_clips) * (generator.random(n_clips) < 0.5)
@@ -261,5 +285,6 @@ def _train_member(
                 embedding = share * embedding + (1 - share) * embedding[other]
                 target = share * target + (1 - share) * target[other]
                 offset = np.maximum(offset, offset[other])
-            step(tf.constant(embedding), tf.constant(target), tf.constant(offset))
+            losses.append(step(tf.constant(embedding), tf.constant(target), tf.constant(offset)))
+        record(HeadEpoch(member=member + 1, epoch=epoch + 1, loss_nats=round(float(np.mean(losses)), 4)))
     return head

@@ -19,7 +19,7 @@ from training.cache import Recordings, ahead, batches, padded_log_mels
 from training.calibrate import N_PASSES, fit_temperature, mean_probabilities, pass_logits
 from training.corpora import manifest_sha256
 from training.distil import disturb
-from training.heads import Head, HeadPlan, pool, predict_logits, principal_axes, standardised, train_head
+from training.heads import Head, HeadEpoch, HeadPlan, pool, predict_logits, principal_axes, standardised, train_head
 from training.progress import Progress
 from training.report import scores_for_card
 from training.scores import ScoredRecording, summarise_answers
@@ -165,8 +165,12 @@ def fit_head(
     training: NDArray[np.int64],
     validation: NDArray[np.int64],
     plan: HeadPlan,
+    record: Callable[[HeadEpoch], None] = lambda epoch: None,
 ) -> FittedHead:
-    """A head from `training`; its temperature from `validation`, or 1 where there is none."""
+    """A head from `training`; its temperature from `validation`, or 1 where there is none.
+
+    `record` hears every epoch.
+    """
     emotions = emotion_numbers(recordings)
     corpora = [recordings.rows[index].corpus for index in training]
     mean = embeddings.clean[training].mean(axis=0)
@@ -177,7 +181,7 @@ def fit_head(
         _inputs(part[training], mean, scale, axes)
         for part in (embeddings.clean, embeddings.disturbed, *embeddings.further)
     ]
-    head = train_head(copies, emotions[training], corpora, plan=plan)
+    head = train_head(copies, emotions[training], corpora, plan=plan, record=record)
     logits = pass_logits(
         head, _inputs(embeddings.clean[validation], mean, scale, axes), dropout_rates=plan.dropout_rates
     )
@@ -211,16 +215,25 @@ def answer(fitted: FittedHead, embeddings: NDArray[np.float32], indices: NDArray
 
 
 def answer_split(
-    split: Split, embeddings: Embeddings, recordings: Recordings, plan: HeadPlan, *, corpora: Sequence[str]
+    split: Split,
+    embeddings: Embeddings,
+    recordings: Recordings,
+    plan: HeadPlan,
+    *,
+    corpora: Sequence[str],
+    record: Callable[[HeadEpoch], None] = lambda epoch: None,
 ) -> tuple[Answers, FittedHead]:
-    """Answers for the test part of `split`, recordings of `corpora` only, from a head of its training part."""
+    """Answers for the test part of `split`, recordings of `corpora` only, from a head of its training part.
+
+    `record` hears every epoch.
+    """
     training, validation, test = (
         embeddings.among(
             np.array([index for index in recordings.indices(part) if recordings.rows[index].corpus in corpora])
         )
         for part in (split.training, split.validation, split.test)
     )
-    fitted = fit_head(embeddings, recordings, training=training, validation=validation, plan=plan)
+    fitted = fit_head(embeddings, recordings, training=training, validation=validation, plan=plan, record=record)
     return answer(fitted, embeddings.clean, test, plan), fitted
 
 

@@ -33,7 +33,7 @@ from training.copies import with_sped_copies
 from training.corpora import ManifestRow, manifest_sha256, read_manifest
 from training.distil import Checkpoint, Phase, distil_side_by_side, distil_together
 from training.export import NumberFormat
-from training.heads import HeadPlan
+from training.heads import HeadEpoch, HeadPlan
 from training.judge import (
     DISTURBED_SHARE,
     Answers,
@@ -299,6 +299,8 @@ MODELS = (
 
 N_COPIES_OF_HEADS = 1
 """Of every recording at other speeds, that heads learn from beside it."""
+EMBEDDINGS = f"embeddings-{digest_of(DISTURBED_SHARE, N_COPIES_OF_HEADS, 'whole files')}.npz"
+"""In an encoder's folder; named by what heads learn from."""
 HEAD = HeadPlan(n_epochs=30, mixup_alpha=0.8, are_corpora_apart=True)
 N_COMPARED = 400
 """Recordings on which number formats are compared: of 120, two percent are two or three."""
@@ -325,7 +327,6 @@ def make_models(places: Places, *, model: str = "all") -> None:
 def make_model(plan: ModelPlan, places: Places, material: Material, targets: LayerCache) -> None:
     """Encoders, embeddings, heads, scores and the bundle of one model."""
     copies = with_sped_copies(material.recordings, n_copies=N_COPIES_OF_HEADS, folder=places.cache)
-    heads_learn_from = digest_of(DISTURBED_SHARE, N_COPIES_OF_HEADS, "whole files")
     labelled = material.heard_by(EncoderPlan(name="labelled", corpora=plan.corpora))
     embeddings: dict[str, Embeddings] = {}
     encoders: dict[str, Encoder] = {}
@@ -338,19 +339,20 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
         embeddings[name] = embed_all(
             encoders[name],
             material.recordings,
-            path=folder / f"embeddings-{heads_learn_from}.npz",
+            path=folder / EMBEDDINGS,
             wanted=labelled,
             heard=material.heard_by(encoder_plan(name)),
             audio=places.audio,
             copies=copies,
             n_copies=N_COPIES_OF_HEADS,
         )
-    made_with = digest_of(folders, heads_learn_from, asdict(HEAD))
+    made_with = digest_of(folders, EMBEDDINGS, asdict(HEAD))
     recordings = material.recordings
 
     @cache
     def answers_of(split: Split, encoder: str) -> tuple[Answers, FittedHead]:
-        return answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora)
+        record = head_log(places.run / "heads.jsonl", model=plan.name, encoder=encoder, split=split.name)
+        return answer_split(split, embeddings[encoder], recordings, HEAD, corpora=plan.corpora, record=record)
 
     judged = places.run / f"scores-{plan.name}-{made_with}.json"
     if not judged.exists():
@@ -378,7 +380,10 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
     fitted = fitted_through(plan.encoder)
     tempering = temperature_encoder(plan)
     temperature = shared_temperature(fitted if tempering == plan.encoder else fitted_through(tempering), recordings)
-    final = fit_head(embeddings[plan.encoder], recordings, training=labelled, validation=labelled[:0], plan=HEAD)
+    record = head_log(places.run / "heads.jsonl", model=plan.name, encoder=plan.encoder, split="")
+    final = fit_head(
+        embeddings[plan.encoder], recordings, training=labelled, validation=labelled[:0], plan=HEAD, record=record
+    )
     final = replace(final, temperature=temperature)
     unheard = material.folds[0]
     compared_head = fitted[0]
@@ -413,6 +418,16 @@ def make_model(plan: ModelPlan, places: Places, material: Material, targets: Lay
         number_format=best_format(table),
         table=table,
     )
+
+
+def head_log(path: Path, **told: str) -> Callable[[HeadEpoch], None]:
+    """Writes every epoch of a head as a line of `path`, with what it is told now: model, encoder and split."""
+
+    def record(epoch: HeadEpoch) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**told, **asdict(epoch)}) + "\n")
+
+    return record
 
 
 def judge_model(

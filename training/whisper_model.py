@@ -9,7 +9,7 @@ that five folds by speaker are five tests on strangers.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from training.bundle import MAX_CONTEXT_S, MIN_AGREEMENT, BundleTexts
 from training.cache import Recordings
 from training.corpora import manifest_sha256
 from training.export import NumberFormat, export_head, measure_latency, top_agreement
-from training.heads import HeadPlan, ScalingHead
+from training.heads import HeadEpoch, HeadPlan, ScalingHead
 from training.judge import (
     Answers,
     Embeddings,
@@ -46,6 +46,7 @@ from training.train import (
     Material,
     Places,
     describe_run,
+    head_log,
     log_scores,
     prepare,
     shared_temperature,
@@ -103,11 +104,13 @@ def make_whisper(places: Places) -> None:
         folder=folder,
     )
     judged = folder / f"scores-{digest_of(asdict(PLAN), manifest_sha256(recordings.rows))}.json"
+    log = places.run / "heads.jsonl"
     if not judged.exists():
         votes = read_votes(places.manifest.parent / VOTES)
-        write_atomically(judged, json.dumps(judge_whisper(embeddings, material, votes=votes), indent=1) + "\n")
+        write_atomically(judged, json.dumps(judge_whisper(embeddings, material, votes=votes, log=log), indent=1) + "\n")
     judgement = json.loads(judged.read_text())
-    final = fit_head(embeddings, recordings, training=wanted, validation=wanted[:0], plan=PLAN)
+    record = head_log(log, model=NAME, encoder=NAME, split="")
+    final = fit_head(embeddings, recordings, training=wanted, validation=wanted[:0], plan=PLAN, record=record)
     final = replace(final, temperature=float(judgement["temperature"]))
     write_head(
         places.models / NAME,
@@ -125,9 +128,9 @@ def make_whisper(places: Places) -> None:
 
 
 def judge_whisper(
-    embeddings: Embeddings, material: Material, *, votes: Mapping[str, tuple[Emotion, ...]]
+    embeddings: Embeddings, material: Material, *, votes: Mapping[str, tuple[Emotion, ...]], log: Path
 ) -> dict[str, object]:
-    """`scores` under both protocols, and the `temperature` of the head that ships."""
+    """`scores` under both protocols, and the `temperature` of the head that ships; heads' epochs go to `log`."""
     recordings = material.recordings
     scores: list[dict[str, object]] = []
 
@@ -145,10 +148,13 @@ def judge_whisper(
         log_scores(entry)
         scores.append(entry)
 
+    def recorder(split: str) -> Callable[[HeadEpoch], None]:
+        return head_log(log, model=NAME, encoder=NAME, split=split)
+
     by_fold: list[Answers] = []
     fitted: list[FittedHead] = []
     for number, split in enumerate(material.folds, start=1):
-        answers, head = answer_split(split, embeddings, recordings, PLAN, corpora=CORPORA)
+        answers, head = answer_split(split, embeddings, recordings, PLAN, corpora=CORPORA, record=recorder(split.name))
         by_fold.append(answers)
         fitted.append(head)
         _log.info(f"fold {number} of {len(material.folds)}", **accuracies(answers, recordings))
@@ -167,7 +173,14 @@ def judge_whisper(
             Exposure.SPEAKER_UNSEEN,
         )
     add(
-        answer_split(material.shared, embeddings, recordings, PLAN, corpora=CORPORA)[0],
+        answer_split(
+            material.shared,
+            embeddings,
+            recordings,
+            PLAN,
+            corpora=CORPORA,
+            record=recorder(material.shared.name),
+        )[0],
         "80/10/10 split, test part",
         "80/10/10 split, stratified by corpus and emotion, head on the frozen encoder",
         Exposure.SPEAKER_HEARD,

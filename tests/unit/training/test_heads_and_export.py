@@ -10,7 +10,16 @@ from ai_edge_litert.interpreter import Interpreter
 from training.calibrate import fit_temperature, mean_probabilities, pass_logits
 from training.export import LiteEncoder, NumberFormat, export_encoder, export_head
 from training.head_weights import logits_of, read_head, write_head
-from training.heads import Embedder, HeadPlan, missing_emotions, pool, predict_logits, principal_axes, train_head
+from training.heads import (
+    Embedder,
+    HeadEpoch,
+    HeadPlan,
+    missing_emotions,
+    pool,
+    predict_logits,
+    principal_axes,
+    train_head,
+)
 from training.whisper import build_encoder
 
 PLAN = HeadPlan(width=16, n_members=2, n_epochs=15, learning_rate=1e-2, batch_size=32)
@@ -27,6 +36,14 @@ def test_a_head_learns_what_can_be_told_apart() -> None:
     embeddings, labels = _clusters()
     head = train_head([embeddings, embeddings], labels, ["A"] * len(labels), plan=PLAN)
     assert (predict_logits(head, embeddings).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_every_epoch_of_every_member_is_told() -> None:
+    embeddings, labels = _clusters()
+    told: list[HeadEpoch] = []
+    train_head([embeddings], labels, ["A"] * len(labels), plan=replace(PLAN, n_epochs=4), record=told.append)
+    assert [(one.member, one.epoch) for one in told] == [(m, e) for m in (1, 2) for e in (1, 2, 3, 4)]
+    assert told[3].loss_nats < told[0].loss_nats
 
 
 def test_passes_differ_and_their_seed_decides() -> None:
