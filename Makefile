@@ -4,6 +4,7 @@ PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OWN_MODELS := telepathy telepathy-commercial
 
 .PHONY: help run setup test check fix audit model clean
 
@@ -41,8 +42,12 @@ fix: $(READY)  ## Format and mend what the linter can
 audit: $(READY)  ## Look up known vulnerabilities of everything that is pinned (asks PyPI)
 	$(BIN)/pip-audit --requirement requirements.txt --requirement constraints.txt --no-deps --disable-pip --strict
 
-model: $(READY)  ## Make the committed model from ../shared/corpora; goes on where it stopped
+model: $(READY)  ## Make the committed models from ../shared/corpora; goes on where it stopped
 	$(BIN)/python -m training train
+	for name in $(OWN_MODELS); do \
+		$(BIN)/python -m training base-sample $$name && $(BIN)/python -m training surrogate --model $$name || exit 1; \
+	done
+	for name in $(OWN_MODELS) whisper; do $(BIN)/python -m training card $$name || exit 1; done
 
 clean:  ## Remove .venv and caches; recordings and the store stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

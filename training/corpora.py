@@ -9,7 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import av
@@ -58,7 +58,7 @@ class ManifestRow:
     """What is said, in the corpus's own code."""
     duration_s: float
     sha256_original: str
-    """Of the file as its publisher hands it out, in hexadecimal."""
+    """Of the file as its publisher hands it out, in hexadecimal; of the file found where that one is not known."""
     licence: str
 
 
@@ -216,6 +216,16 @@ def index_folder(
     rows = [found for found in checked if isinstance(found, ManifestRow)]
     problems = [found for found in checked if isinstance(found, Problem)]
     return rows, problems
+
+
+def keep_published_hashes(rows: Iterable[ManifestRow], earlier: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """`rows` with the `sha256_original` that an earlier manifest of the same folder gives for the same path.
+
+    A file that was encoded anew since it was published has another hash than the one by which models know it
+    (`training.training_record`).
+    """
+    published = {row.path: row.sha256_original for row in earlier if row.sha256_original}
+    return [replace(row, sha256_original=published.get(row.path, row.sha256_original)) for row in rows]
 
 
 def _index_file(path: Path, name: str) -> ManifestRow | Problem:

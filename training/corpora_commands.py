@@ -15,12 +15,23 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from core.config import REPOSITORY
-from training.corpora import AUDIO_SUFFIXES, ManifestRow, Problem, index_folder, write_manifest
+from training.corpora import (
+    AUDIO_SUFFIXES,
+    ManifestRow,
+    Problem,
+    index_folder,
+    keep_published_hashes,
+    read_manifest,
+    write_manifest,
+)
 from training.downloads import PUBLISHERS, FetchProgress, Publisher, RemoteFile, adopt_folder, fetch_corpus
-from training.errors import TrainingError
+from training.errors import ManifestError, TrainingError
 
 CORPORA_FOLDER = REPOSITORY / "data" / "corpora"
 """Where fetched corpora go; ignored by git."""
+MANIFEST = "manifest.csv"
+PUBLISHED_SUFFIX = ".wav"
+"""All five publishers hand out WAV, and models remember its hashes; a file of another kind was encoded anew."""
 
 app = typer.Typer(help="Fetch corpora of emotional speech, and write their manifest.", no_args_is_help=True)
 console = Console()
@@ -30,10 +41,18 @@ console = Console()
 def index(
     folder: Annotated[Path, typer.Argument(help="Folder with one or more corpora, under their published names.")],
     out: Annotated[Path | None, typer.Option(help="Manifest to write; FOLDER/manifest.csv if not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a manifest that is there already.")] = False,
 ) -> None:
-    """Write the manifest of all recordings in FOLDER, and name every file that is left out."""
+    """Write the manifest of all recordings in FOLDER, and name every file that is left out.
+
+    Where FOLDER holds a manifest.csv, hashes of published files that it gives are kept for the same paths.
+    """
     if not folder.is_dir():
         _fail(f"There is no folder {folder}.")
+    path = out or folder / MANIFEST
+    if path.exists() and not force:
+        _fail(f"{path} is there already. Choose another place with --out, or replace it with --force.")
+    earlier = _earlier_rows(folder / MANIFEST)
     columns = (TextColumn("Reading recordings"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("")
@@ -45,13 +64,14 @@ def index(
     _print_problems(problems)
     if not rows:
         _fail(f"{folder} holds no recording of a known corpus. docs/corpora.md lists the names that are recognised.")
-    path = out or folder / "manifest.csv"
+    kept = keep_published_hashes(rows, earlier)
     try:
-        write_manifest(path, rows)
+        write_manifest(path, kept)
     except OSError as error:
         _fail(f"The manifest cannot be written to {path} ({error.strerror}). Choose another place with --out.")
     console.print(_summary(rows))
     console.print(f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.")
+    _print_hashes(rows, kept, folder)
 
 
 @app.command()
@@ -127,6 +147,40 @@ def _fetch(publisher: Publisher, out: Path, is_accepted: Callable[[Publisher], b
         return fetch_corpus(publisher, out, is_accepted=is_accepted, progress=told)
     finally:
         progress.stop()
+
+
+def _earlier_rows(manifest: Path) -> list[ManifestRow]:
+    """Rows of the manifest that a folder holds, none where there is none."""
+    if not manifest.exists():
+        return []
+    try:
+        rows, problems = read_manifest(manifest)
+    except ManifestError as error:
+        _fail(f"{error} The one there may hold hashes of published files: mend it, or move it out of the folder first.")
+    for problem in problems:
+        sentence = f"{manifest}, {problem.path}: {problem.reason}; its hash is not kept"
+        console.print(sentence, style="yellow", markup=False, highlight=False)
+    return rows
+
+
+def _print_hashes(found: list[ManifestRow], written: list[ManifestRow], folder: Path) -> None:
+    """Say which hashes are those of published files: by them alone a model is known to have heard a recording."""
+    same = [now for before, now in zip(found, written, strict=True) if before.sha256_original == now.sha256_original]
+    if len(same) < len(written):
+        sentence = (
+            f"{len(written) - len(same):,} files have another hash than {folder / MANIFEST} gave: they count as "
+            "encoded anew, and the hash given there is kept."
+        )
+        console.print(sentence, markup=False, highlight=False)
+    n_unknown = sum(not row.path.lower().endswith(PUBLISHED_SUFFIX) for row in same)
+    if n_unknown:
+        sentence = (
+            f"{n_unknown:,} recordings are no WAV, as published ones are, and no manifest in {folder} tells the hash "
+            "of the published file: the hash written is that of the file found. A model that heard these recordings "
+            "does not know them by it, so `evaluate` will say of them at best that it heard their speakers. Scores on "
+            "them are a test only for a model that heard none of these speakers."
+        )
+        console.print(sentence, style="yellow", markup=False, highlight=False)
 
 
 def _summary(rows: list[ManifestRow]) -> Table:

@@ -59,6 +59,29 @@ def test_make_targets_named_in_documents_exist(document: Path):
     assert named <= targets
 
 
+def test_make_model_makes_everything_that_is_committed_with_a_model():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    recipe = re.search(r"^model:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    own = re.search(r"^OWN_MODELS := (.+)$", makefile, re.MULTILINE)
+    assert recipe is not None
+    assert own is not None
+    files = {path.name: {file.name for file in path.iterdir()} for path in (REPOSITORY / "data/models").iterdir()}
+    of_train = {"card.json", "encoder.tflite", "head.tflite", "heard.csv"}
+    of_the_others = {"base.npz", "surrogate.json", "surrogate.npz"}
+    assert {name for name, found in files.items() if found & of_the_others} == set(own[1].split())
+    assert set.union(*files.values()) <= of_train | of_the_others
+    assert {path.stem for path in (REPOSITORY / "docs/models").glob("*.md")} == {*own[1].split(), "whisper"}
+    for command in ("train", "base-sample $$name", "surrogate --model $$name", "card $$name"):
+        assert f"-m training {command}" in recipe[1]
+
+
+def test_tensorflow_with_cuda_is_named_in_the_version_that_is_pinned():
+    pinned = re.search(r"^tensorflow==(\S+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    named = re.findall(r"tensorflow\[and-cuda\]==([\d.]+)", (REPOSITORY / "docs" / "development.md").read_text())
+    assert pinned is not None
+    assert named == [pinned[1]]
+
+
 def test_every_folder_of_ours_holds_no_path_of_one_machine():
     texts = [
         path for folder in ("core", "api", "pages", "training", "docs") for path in (REPOSITORY / folder).rglob("*")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from ai_edge_litert.interpreter import Interpreter
 
 from core.config import REPOSITORY, Settings
 from core.features.audio import DecodeLimits, decode
@@ -55,6 +56,24 @@ def speech():
             samples, rate = soundfile.read(io.BytesIO(spoken.stdout), dtype="float32")
             clips.append(soxr.resample(samples, rate, TARGET_SAMPLE_RATE_HZ))
     return clips
+
+
+@pytest.mark.parametrize("name", ["telepathy", "telepathy-commercial"])
+def test_weights_that_serve_are_below_ten_megabytes(name):
+    folder = REPOSITORY / "data" / "models" / name
+    assert sum((folder / file).stat().st_size for file in ("encoder.tflite", "head.tflite")) < 10_000_000
+
+
+@pytest.mark.parametrize("name", ["telepathy", "telepathy-commercial"])
+def test_int8_is_that_of_weights_by_channel_and_no_activation_has_a_fixed_range(name):
+    tensors = Interpreter(str(REPOSITORY / "data" / "models" / name / "encoder.tflite")).get_tensor_details()
+    quantised = [tensor for tensor in tensors if tensor["dtype"] is np.int8]
+    assert quantised
+    # A range fixed beforehand is one scale for a whole activation, of int8 or of any other type.
+    assert all(len(tensor["quantization_parameters"]["scales"]) > 1 for tensor in quantised)
+    assert not any(
+        len(tensor["quantization_parameters"]["scales"]) for tensor in tensors if tensor["dtype"] is not np.int8
+    )
 
 
 def recognise(recogniser, samples):
