@@ -69,7 +69,7 @@ def _print_worst_speakers(evaluation: Evaluation, console: Console) -> None:
     _say(
         console,
         f"Protocol: asked as above; the {shown} lowest of {len(evaluation.by_speaker)} speakers, chosen by these very "
-        "recordings, so that few of them make a speaker look worse than in truth.",
+        "recordings: a speaker with few of them may look worse than in truth.",
     )
 
 
