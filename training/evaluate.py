@@ -34,6 +34,7 @@ from training.corpora import ManifestRow, Problem, manifest_sha256, read_manifes
 from training.disturbances import CLEAN, DISTURBANCES, Disturbance
 from training.errors import TrainingError
 from training.report import cross_corpus_matrix, first_score, publish_model_card, write_report
+from training.score_tables import print_scores
 from training.scores import (
     EMOTIONS,
     SCHEMA,
@@ -51,6 +52,8 @@ from training.training_record import TrainingRecord, read_training_record
 
 N_VOICES = 60
 """Recordings from which babble is drawn."""
+N_ROBUSTNESS = 200
+"""Recordings that the command disturbs if not told otherwise: each costs one answer more for every disturbance."""
 MIN_PLAIN_PASSES = 2
 """The fewest passes the recogniser runs; without dropout all are alike."""
 
@@ -231,7 +234,7 @@ def evaluate_model(
     votes
         CREMA-D's votes, where there are any.
     n_robustness
-        Recordings to disturb; 0 measures no robustness.
+        Recordings to disturb, all where there are fewer; 0 measures no robustness.
     started, advance
         Told how many answers are to come, and how many have.
     """
@@ -314,7 +317,9 @@ def evaluate_command(
     model: Annotated[str | None, typer.Option(help="Name of the model; the one that serves if not given.")] = None,
     split: Annotated[Path | None, typer.Option(help="Score only a part of the manifest: a split file.")] = None,
     part: Annotated[str, typer.Option(help="Which part of the split: training, validation or test.")] = "test",
-    robustness: Annotated[int, typer.Option(min=0, help="Recordings to disturb; 0 measures no robustness.")] = 0,
+    robustness: Annotated[
+        int, typer.Option(min=0, help="Recordings to disturb, all where there are fewer; 0 measures no robustness.")
+    ] = N_ROBUSTNESS,
     out_json: Annotated[Path | None, typer.Option("--json", help="Write everything as JSON.")] = None,
     out_html: Annotated[Path | None, typer.Option("--html", help="Write a report with plots.")] = None,
     out_predictions: Annotated[Path | None, typer.Option("--predictions", help="Write every answer as CSV.")] = None,
@@ -363,7 +368,7 @@ def evaluate_command(
     evaluation = dataclasses.replace(evaluation, problems=(*unread, *evaluation.problems))
     for problem in evaluation.problems:
         console.print(f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False)
-    _print_scores(evaluation)
+    print_scores(evaluation, console)
     if not scored:
         _fail("No recording could be scored.")
     if out_json is not None:
@@ -444,36 +449,6 @@ def _part(rows: Sequence[ManifestRow], path: Path, part: str) -> tuple[list[Mani
         _fail(f"There is no part {part!r} of a split, only training, validation and test.")
     wanted = set(getattr(split, part))
     return [row for row in rows if row.path in wanted], f"{split.name}, {split.protocol}"
-
-
-def _print_scores(evaluation: Evaluation) -> None:
-    table = Table("recordings of", "n", "accuracy %", "UAR %", "macro F1 %", "among own labels %", "ECE", title="")
-    for group in (evaluation.pooled, *evaluation.by_corpus, *evaluation.by_language):
-        figures = (group.accuracy, group.unweighted_average_recall, group.macro_f1, group.restricted_accuracy)
-        table.add_row(
-            group.name,
-            f"{group.n_recordings:,}",
-            *(f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})" for one in figures),
-            f"{group.expected_calibration_error:.3f}",
-        )
-    console.print(table)
-    console.print(f"Protocol: {evaluation.protocol}", markup=False, highlight=False)
-    console.print(
-        "In brackets: 95 % bootstrap intervals over clips. ECE: 15 bins of equal width.", markup=False, highlight=False
-    )
-    console.print(evaluation.ranking_verdict, markup=False, highlight=False)
-    if evaluation.robustness:
-        robust = Table("disturbance", "n", "accuracy %", "points lost", "refused")
-        for one in evaluation.robustness:
-            lost = one.accuracy_lost
-            robust.add_row(
-                one.disturbance,
-                f"{one.n_recordings:,}",
-                f"{100 * one.accuracy.value:.1f}",
-                f"{100 * lost.value:.1f} ({100 * lost.low:.1f} to {100 * lost.high:.1f})",
-                str(one.n_refused),
-            )
-        console.print(robust)
 
 
 def _fail(sentence: str) -> NoReturn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import html
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -573,13 +575,20 @@ def write_model_card(card: Mapping[str, Any]) -> str:
 
 
 def publish_model_card(model: Path, docs: Path) -> Path:
-    """Write `docs/NAME.md` and its reliability diagrams from the card in the folder `model`; gives the page's path."""
+    """Write `docs/NAME.md` and its reliability diagrams from the card in the folder `model`; gives the page's path.
+
+    Diagrams of an earlier card of this name that the page no longer shows are removed.
+    """
     card = json.loads((model / "card.json").read_text(encoding="utf-8"))
     docs.mkdir(parents=True, exist_ok=True)
-    for number, entry in enumerate(_measured(card.get("scores") or [])):
-        if bins := _card_bins(entry):
+    written = set()
+    for number, entries in enumerate(_card_sections(card.get("scores") or [])):
+        if len(entries) == 1 and (bins := _card_bins(entries[0])):
             diagram = docs / _diagram_name(card["name"], number)
             diagram.write_text(reliability_svg(bins), encoding="utf-8")
+            written.add(diagram)
+    for diagram in set(docs.glob(f"{glob.escape(card['name'])}-reliability-[0-9]*.svg")) - written:
+        diagram.unlink()
     page = docs / f"{card['name']}.md"
     page.write_text(write_model_card(card), encoding="utf-8")
     return page
@@ -672,16 +681,38 @@ def _measured(scores: object) -> list[Mapping[str, Any]]:
     return [entry for entry in scores if isinstance(entry, Mapping) and "groups" in entry]
 
 
+_ONE_FOLD = re.compile(r"\bfold (\d+) of (\d+)\b", flags=re.IGNORECASE)
+
+
+def _card_sections(scores: object) -> list[list[Mapping[str, Any]]]:
+    """Entries of `scores` as the page shows them: one to a section, or those of single folds of one kind together."""
+    sections: dict[str, list[Mapping[str, Any]]] = {}
+    for number, entry in enumerate(_measured(scores)):
+        title = str(entry["title"])
+        # Titles that differ only in the fold belong together: "Unseen speakers, fold 1 of 5" and so on.
+        kind = f"folds {_without_fold(title)}" if _ONE_FOLD.search(title) and entry["groups"] else f"entry {number}"
+        sections.setdefault(kind, []).append(entry)
+    return list(sections.values())
+
+
+def _without_fold(text: str) -> str:
+    return _ONE_FOLD.sub(r"fold N of \2", text)
+
+
 def _score_lines(scores: object, *, name: str) -> list[str]:
-    entries = _measured(scores)
-    if not entries:
+    sections = _card_sections(scores)
+    if not sections:
         return ["Not measured yet."]
     lines = [
         "Percent; in brackets the range of 95 % of the bootstrap resamples of clips. UAR is the mean recall over "
         "labels. *Among own labels*: only the labels that a corpus has compete. ECE: 15 bins of equal width.",
         "",
     ]
-    for number, entry in enumerate(entries):
+    for number, entries in enumerate(sections):
+        if len(entries) > 1:
+            lines += _fold_lines(entries)
+            continue
+        (entry,) = entries
         lines += [f"### {entry['title']}", "", f"Protocol: {entry['protocol']}.", ""]
         lines += [
             "| recordings of | n | speakers | accuracy | UAR | macro F1 | among own labels | ECE | majority | random |",
@@ -693,6 +724,49 @@ def _score_lines(scores: object, *, name: str) -> list[str]:
             lines += [f"![Reliability diagram]({_diagram_name(name, number)})", ""]
         lines += _risk_coverage_lines(entry) + _robustness_lines(entry) + _human_lines(entry)
     return lines
+
+
+def _fold_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Scores of single folds as one table: all recordings of each, and the accuracy on each corpus."""
+    before = _ONE_FOLD.split(str(entries[0]["title"]))[0].rstrip(" ,:;")
+    protocols = {str(entry["protocol"]): None for entry in entries}
+    shared = {_without_fold(protocol): None for protocol in protocols}
+    corpora = sorted({group["name"] for entry in entries for group in entry["groups"] if group["kind"] == "corpus"})
+    has_listeners = any(entry.get("human") for entry in entries)
+    columns = ["accuracy", "UAR", "macro F1", "ECE", "majority", "random", *corpora]
+    columns += ["plurality of listeners"] if has_listeners else []
+    lines = [
+        f"### {before}, fold by fold" if before else "### Fold by fold",
+        "",
+        *(line for protocol in (shared if len(shared) == 1 else protocols) for line in (f"Protocol: {protocol}.", "")),
+        "| fold | n | speakers | " + " | ".join(columns) + " |",
+        "| --- | ---: | ---: | --- | --- | --- |" + " ---: |" * (len(columns) - 3),
+    ]
+    for entry in entries:
+        found = _ONE_FOLD.search(str(entry["title"]))
+        assert found is not None
+        pooled = next((group for group in entry["groups"] if group["kind"] == "pooled"), entry["groups"][0])
+        by_corpus = {
+            group["name"]: group["accuracy"]["value"] for group in entry["groups"] if group["kind"] == "corpus"
+        }
+        cells = [
+            *(_card_interval(pooled.get(figure)) for figure in ("accuracy", "unweighted_average_recall", "macro_f1")),
+            _number(pooled.get("expected_calibration_error"), ".3f"),
+            _number(pooled.get("majority_accuracy"), ".1f", 100),
+            _number(pooled.get("random_accuracy"), ".1f", 100),
+            *(_number(by_corpus.get(corpus), ".1f", 100) for corpus in corpora),
+        ]
+        if has_listeners:
+            cells.append(_number((entry.get("human") or {}).get("plurality_accuracy"), ".1f", 100))
+        lines.append(f"| {found[1]} | {pooled['n_recordings']:,} | {pooled['n_speakers']} | {' | '.join(cells)} |")
+    listeners = (
+        " The plurality of listeners to the voice alone is that on the CREMA-D recordings of the fold, ties counted as "
+        "wrong."
+        if has_listeners
+        else ""
+    )
+    note = "Below the name of a corpus: accuracy on its recordings. `card.json` holds all figures by fold." + listeners
+    return [*lines, "", note, ""]
 
 
 def _diagram_name(name: str, number: int) -> str:
@@ -760,28 +834,44 @@ def _human_lines(entry: Mapping[str, Any]) -> list[str]:
     human = entry.get("human")
     if not human:
         return []
+    agreement = human.get("model_agreement_with_plurality")
     return [
         f"On these {human['n_recordings']:,} CREMA-D recordings the plurality of listeners to the voice alone names "
-        f"the acted emotion in {_number(human['plurality_accuracy'], '.1f', 100)} % (ties counted as wrong), a single "
-        f"listener in {_number(human['single_listener_accuracy_published'], '.1f', 100)} % (Cao et al. 2014, over the "
-        f"whole corpus), the model in {_number(human['model_accuracy'], '.1f', 100)} %.",
+        f"the acted emotion in {_number(human['plurality_accuracy'], '.1f', 100)} % (ties counted as wrong; "
+        f"{_number(human.get('plurality_accuracy_with_ties'), '.1f', 100)} % where a tie that holds it counts as "
+        f"right), a single listener in {_number(human['single_listener_accuracy_published'], '.1f', 100)} % (Cao et "
+        f"al. 2014, over the whole corpus), the model in {_number(human['model_accuracy'], '.1f', 100)} %."
+        + (
+            f" Model and plurality agree on {_number(agreement, '.1f', 100)} % of the recordings without a tie."
+            if agreement is not None
+            else ""
+        ),
         "",
     ]
+
+
+_SIZE_COLUMNS = ("number_format", "encoder_mb", "head_mb", "total_mb")
+"""Shown first and side by side; older cards have the encoder's size only."""
 
 
 def _number_format_lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
     if not table:
         return []
-    columns = list(table[0])
-    lines = [
-        "### Number formats",
-        "",
-        "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
-        "| --- |" + " ---: |" * (len(columns) - 1),
-    ]
+    held = dict.fromkeys(column for row in table for column in row)
+    columns = [column for column in _SIZE_COLUMNS if column in held]
+    columns += [column for column in held if column not in columns]
+    titles = [column.replace("_", " ").replace(" mb", " MB").replace("cpu", "CPU") for column in columns]
+    lines = ["### Number formats", ""]
+    if "accuracy" in held:
+        lines += [
+            "Protocol of the accuracy: recordings of the test part of fold 1 of 5, answered by a head fitted inside "
+            "that fold, through the encoder that ships, which heard these recordings without labels.",
+            "",
+        ]
+    lines += ["| " + " | ".join(titles) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
     for row in table:
         cells = [row.get(column) for column in columns]
-        shown = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        shown = [f"{cell:.4g}" if isinstance(cell, float) else "-" if cell is None else str(cell) for cell in cells]
         lines.append("| " + " | ".join(shown) + " |")
     return [*lines, ""]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from core.config import Settings
+from core.config import REPOSITORY, Settings
 from core.domain import NOBODY, Emotion, Source
 from core.inference.recogniser import Recogniser
 from core.workbench import open_workbench
@@ -20,7 +21,7 @@ from tests.sounds import voice, voice_wav, wav_bytes
 from training.__main__ import app
 from training.corpora import ManifestRow, write_manifest
 from training.disturbances import DISTURBANCES
-from training.evaluate import Answering, answer_recording, console, evaluate_model
+from training.evaluate import N_ROBUSTNESS, Answering, answer_recording, console, evaluate_model
 from training.scores import EMOTIONS
 from training.training_record import Exposure, read_training_record, write_training_record
 
@@ -220,12 +221,35 @@ def test_command_scores_only_a_part_of_a_split(corpus, run, tmp_path) -> None:
     (tmp_path / "split.json").write_text(json.dumps(split))
     result = run(
         "evaluate", "--model", "tiny", "--manifest", str(folder / "manifest.csv"), "--audio", str(folder),
-        "--split", str(tmp_path / "split.json"), "--resamples", "10", "--json", str(tmp_path / "o.json"),
+        "--split", str(tmp_path / "split.json"), "--resamples", "10", "--robustness", "0",
+        "--json", str(tmp_path / "o.json"),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     described = json.loads((tmp_path / "o.json").read_text())
     assert described["pooled"]["n_recordings"] == 4
     assert "test part of by_hand, chosen by hand of manifest.csv" in described["protocol"]
+    assert described["robustness"] == []
+
+
+def test_command_disturbs_recordings_unless_told_not_to(corpus, run, tmp_path) -> None:
+    folder, rows = corpus
+    write_manifest(tmp_path / "m.csv", rows[:2])
+    result = run(
+        "evaluate", "--model", "tiny", "--manifest", str(tmp_path / "m.csv"), "--audio", str(folder),
+        "--resamples", "10", "--json", str(tmp_path / "o.json"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    described = json.loads((tmp_path / "o.json").read_text())
+    assert [row["n_recordings"] + row["n_refused"] for row in described["robustness"]] == [2] * (1 + len(DISTURBANCES))
+    assert "babble 0 dB" in result.output
+
+
+def test_number_of_recordings_disturbed_is_said_alike_by_command_and_docs() -> None:
+    (option,) = [one for one in get_command(app).commands["evaluate"].params if one.name == "robustness"]
+    assert option.default == N_ROBUSTNESS == 200
+    assert "all where there are fewer; 0 measures no robustness" in option.help
+    docs = (REPOSITORY / "docs" / "evaluation.md").read_text()
+    assert f"{N_ROBUSTNESS} if not given: {N_ROBUSTNESS * (1 + len(DISTURBANCES)):,} answers more" in docs
 
 
 def test_command_names_rows_and_files_that_cannot_be_used(corpus, run, tmp_path) -> None:
@@ -234,7 +258,7 @@ def test_command_names_rows_and_files_that_cannot_be_used(corpus, run, tmp_path)
     (tmp_path / "m.csv").write_text(text)
     result = run(
         "evaluate", "--model", "tiny", "--manifest", str(tmp_path / "m.csv"), "--audio", str(folder),
-        "--resamples", "10",
+        "--resamples", "10", "--robustness", "0",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "emotion is 'bored'" in result.output

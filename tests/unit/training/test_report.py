@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
 import pytest
 
 from core.domain import Emotion
-from tests.unit.training.answers import make_answer, make_evaluation
+from tests.unit.training.answers import draw_answers, make_answer, make_evaluation
 from training.report import (
     cross_corpus_matrix,
     publish_model_card,
@@ -18,7 +20,7 @@ from training.report import (
     scores_for_card,
     write_model_card,
 )
-from training.scores import evaluation_to_json
+from training.scores import EMOTIONS, evaluation_to_json, score_humans
 
 CARD = {
     "name": "made-up",
@@ -137,6 +139,95 @@ def test_card_of_a_training_run_is_readable_too() -> None:
     assert "| mutual information | 0.700 | - | 50.0 | 60.0 |" in text
     assert "| int8 | 1.25 |" in text
     assert "![Reliability diagram](made-up-reliability-1.svg)" in text
+
+
+def test_accuracy_by_number_format_states_its_protocol() -> None:
+    table = [{"number_format": "int8", "encoder_mb": 6.12, "accuracy": 0.72, "n_recordings": 400}]
+    text = write_model_card({**CARD, "number_formats": table})
+    _, section = text.split("### Number formats")
+    assert (
+        "recordings of the test part of fold 1 of 5, answered by a head fitted inside that fold, through the encoder "
+        "that ships, which heard these recordings without labels."
+    ) in section
+    assert "| number format | encoder MB | accuracy | n recordings |" in section
+
+
+def test_sizes_of_head_and_total_stand_beside_that_of_the_encoder() -> None:
+    old = {"number_format": "float32", "encoder_mb": 23.5, "cpu_ms_for_5_s": 30.4}
+    new = {"number_format": "int8", "encoder_mb": 6.12, "cpu_ms_for_5_s": 9.5, "head_mb": 0.75, "total_mb": 6.87}
+    text = write_model_card({**CARD, "number_formats": [old, new]})
+    assert "| number format | encoder MB | head MB | total MB | CPU ms for 5 s |" in text
+    assert "| float32 | 23.5 | - | - | 30.4 |" in text
+    assert "| int8 | 6.12 | 0.75 | 6.87 | 9.5 |" in text
+    assert "Protocol of the accuracy" not in text
+
+
+def folds_of(evaluation, *, n_folds: int = 5) -> list[dict[str, object]]:
+    return [
+        scores_for_card(
+            dataclasses.replace(
+                evaluation, protocol=f"speakers unseen in training; grouped fold {number} of {n_folds}"
+            ),
+            title=f"Unseen speakers, fold {number} of {n_folds}",
+        )
+        for number in range(1, n_folds + 1)
+    ]
+
+
+def test_scores_of_single_folds_are_one_table(evaluation) -> None:
+    whole = scores_for_card(evaluation, title="Unseen speakers, folds 1 and 2 of 5")
+    last = scores_for_card(evaluation, title="80/10/10 split, test part")
+    text = write_model_card({**CARD, "scores": [whole, *folds_of(evaluation), last]})
+    headings = re.findall(r"^### (.*)$", text, flags=re.MULTILINE)
+    assert headings == ["Unseen speakers, folds 1 and 2 of 5", "Unseen speakers, fold by fold", last["title"]]
+    assert "Protocol: speakers unseen in training; grouped fold N of 5." in text
+    assert "| fold | n | speakers | accuracy | UAR | macro F1 | ECE | majority | random | CREMA-D | RAVDESS |\n" in text
+    rows = re.findall(r"^\| ([1-5]) \| 120 \| 10 \| (.*) \|$", text, flags=re.MULTILINE)
+    assert [number for number, _ in rows] == list("12345")
+    by_corpus = {group.name: f"{100 * group.accuracy.value:.1f}" for group in evaluation.by_corpus}
+    assert rows[0][1].split(" | ")[-2:] == [by_corpus["CREMA-D"], by_corpus["RAVDESS"]]
+    assert len(re.findall(r"!\[Reliability diagram\]", text)) == 2
+
+
+def test_folds_heard_otherwise_keep_their_own_protocols(evaluation) -> None:
+    one, two = folds_of(evaluation, n_folds=2)
+    text = write_model_card({**CARD, "scores": [one, {**two, "protocol": "all heard; grouped fold 2 of 2"}]})
+    assert "Protocol: speakers unseen in training; grouped fold 1 of 2.\n" in text
+    assert "Protocol: all heard; grouped fold 2 of 2.\n" in text
+
+
+def test_only_fold_is_shown_in_full(evaluation) -> None:
+    text = write_model_card({**CARD, "scores": folds_of(evaluation, n_folds=1)})
+    assert "### Unseen speakers, fold 1 of 1" in text
+    assert evaluation.ranking_verdict in text
+
+
+def test_listeners_are_shown_on_the_card(evaluation) -> None:
+    # Two of CREMA-D's recordings labelled angry: one vote agrees, one is a tie that holds the label.
+    labelled = [one for one in draw_answers() if one.row.corpus == "CREMA-D" and one.row.emotion == Emotion.ANGRY][:2]
+    first, second = (PurePosixPath(one.row.path).stem for one in labelled)
+    votes = {first: (Emotion.ANGRY,), second: (Emotion.ANGRY, Emotion.SAD)}
+    judged = dataclasses.replace(evaluation, human=score_humans(draw_answers(), votes, known=EMOTIONS))
+    text = write_model_card({**CARD, "scores": [scores_for_card(judged, title="t")]})
+    assert (
+        "On these 2 CREMA-D recordings the plurality of listeners to the voice alone names the acted emotion in 50.0 % "
+        "(ties counted as wrong; 100.0 % where a tie that holds it counts as right), a single listener in 40.9 % "
+    ) in text
+    folds = write_model_card({**CARD, "scores": folds_of(judged, n_folds=2)})
+    assert "| RAVDESS | plurality of listeners |\n" in folds
+    assert re.search(r"^\| 2 \| 120 \| .* \| 50.0 \|$", folds, flags=re.MULTILINE)
+
+
+def test_diagrams_that_a_card_no_longer_shows_are_removed(tmp_path, evaluation) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("made-up-reliability-3.svg", "made-up-too-reliability-3.svg"):
+        (docs / name).write_text("<svg/>")
+    card = {**CARD, "scores": [*folds_of(evaluation), scores_for_card(evaluation, title="t")]}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    page = publish_model_card(tmp_path, docs)
+    linked = re.findall(r"!\[.*\]\((.*)\)", page.read_text())
+    assert {path.name for path in docs.glob("*.svg")} == {*linked, "made-up-too-reliability-3.svg"}
 
 
 def test_published_card_has_its_diagrams_beside_it(tmp_path, evaluation) -> None:
