@@ -402,3 +402,13 @@ def test_examples_in_docstrings_hold() -> None:
     outcome = doctest.testmod(augment)
     assert outcome.attempted >= 2
     assert outcome.failed == 0
+
+
+def test_noise_is_measured_against_the_stretch_with_speech() -> None:
+    tone = np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000).astype(np.float32) * 0.1
+    waveform = Waveform(samples=np.concatenate([np.zeros(16_000, np.float32), tone]), sample_rate=16_000)
+    noise = coloured_noise(32_000, exponent=0.0, rng=np.random.default_rng(0))
+    added = add_noise(waveform, noise, snr_db=10.0, speech=(16_000, 32_000)).samples - waveform.samples
+    assert 10 * np.log10(np.mean(tone**2) / np.mean(added**2)) == pytest.approx(10.0, abs=0.01)
+    over_all = add_noise(waveform, noise, snr_db=10.0).samples - waveform.samples
+    assert 10 * np.log10(np.mean(added**2) / np.mean(over_all**2)) == pytest.approx(3.01, abs=0.02)

@@ -1,11 +1,13 @@
 """A student comes closer to its teacher, and goes on from the last finished epoch."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 
 from core.domain import Emotion
 from core.features.log_mel import log_mel
@@ -136,3 +138,22 @@ def test_recordings_are_cut_to_whole_frames(recordings: Recordings) -> None:
 
 def test_what_is_made_ahead_comes_in_order() -> None:
     assert list(ahead(range(10), lambda item: item * 2)) == [(item, item * 2) for item in range(10)]
+
+
+def test_a_whole_file_is_disturbed_by_its_seed_and_a_silent_one_stays_silent(
+    recordings: Recordings, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    files = {"loud.wav": generator.normal(0, 0.1, 16_000), "silent.wav": np.zeros(16_000)}
+    for name, samples in files.items():
+        soundfile.write(tmp_path / name, samples, 16_000)
+    rows = tuple(replace(ROW, path=name) for name in files)
+    heard = replace(recordings, rows=rows)
+
+    def disturbed(index: int, seed: int) -> np.ndarray:
+        return disturb(heard, index, others=np.arange(8), rng=np.random.default_rng(seed), audio=tmp_path).samples
+
+    np.testing.assert_array_equal(disturbed(0, 1), disturbed(0, 1))
+    assert not np.array_equal(disturbed(0, 1), disturbed(0, 2))
+    assert len(disturbed(0, 1)) % SAMPLES_PER_FRAME == 0
+    assert not disturbed(1, 1).any()
