@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.evaluation.classification import unweighted_average_recall
 from training.cache import Recordings
 from training.heads import HeadPlan
-from training.judge import Embeddings, answer, emotion_numbers, fit_head
+from training.judge import Embeddings, answer, emotion_numbers, fit_head, read_embeddings
 from training.train import EMBEDDINGS, HEAD, MODELS, N_COPIES_OF_HEADS, Places, encoder_folder, encoder_plan, prepare
 
 
@@ -86,9 +85,5 @@ def compare_corpora(places: Places) -> str:
     material = prepare(places)
     model = MODELS[0]
     folder = encoder_folder(encoder_plan(model.encoder), places, material)
-    with np.load(folder / EMBEDDINGS) as stored:
-        copies: tuple[NDArray[np.float32], ...] = tuple(
-            stored[f"copy_{copy}"] for copy in range(1, N_COPIES_OF_HEADS + 1)
-        )
-        embeddings = Embeddings(clean=stored["clean"], disturbed=stored["disturbed"], further=copies)
+    embeddings = read_embeddings(folder / EMBEDDINGS, n_copies=N_COPIES_OF_HEADS)
     return cross_corpus_table(cross_corpus(embeddings, material.recordings, corpora=model.corpora, plan=HEAD))

@@ -102,9 +102,7 @@ def embed_all(
         As `training.copies.with_sped_copies` numbers them, and how many of each of `wanted` are embedded too.
     """
     if path.exists():
-        with np.load(path) as stored:
-            further = tuple(stored[f"copy_{copy}"] for copy in range(1, n_copies + 1))
-            return Embeddings(clean=stored["clean"], disturbed=stored["disturbed"], further=further)
+        return read_embeddings(path, n_copies=n_copies)
     encode = tf.function(
         lambda mels, mask: pool(encoder(mels, mask), frame_mask(mask)),
         input_signature=[tf.TensorSpec([None, None, 80]), tf.TensorSpec([None, None])],
@@ -141,6 +139,19 @@ def embed_all(
         ),
     )[chosen]
     return _kept(path, Embeddings(clean=clean, disturbed=disturbed, further=further))
+
+
+def read_embeddings(path: Path, *, n_copies: int) -> Embeddings:
+    """What `embed_all` kept at `path`, with so many copies of each recording.
+
+    Raises
+    ------
+    FileNotFoundError
+        It kept nothing there.
+    """
+    with np.load(path) as stored:
+        further = tuple(stored[f"copy_{copy}"] for copy in range(1, n_copies + 1))
+        return Embeddings(clean=stored["clean"], disturbed=stored["disturbed"], further=further)
 
 
 def _kept(path: Path, embeddings: Embeddings) -> Embeddings:

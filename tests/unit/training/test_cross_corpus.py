@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from core.domain import Emotion
 from training.cache import Recordings
+from training.compare_commands import app
 from training.corpora import ManifestRow
 from training.cross_corpus import cross_corpus, cross_corpus_table
 from training.heads import HeadPlan
-from training.judge import Embeddings
+from training.judge import Embeddings, read_embeddings
 
 EMOTIONS = {
     "A": (Emotion.SAD, Emotion.ANGRY, Emotion.CALM),
@@ -70,3 +72,15 @@ def test_the_table_has_a_row_and_a_column_for_each_corpus(material) -> None:
     assert table[2].startswith("| A |  | ")
     assert table[2].endswith("(2) |")
     assert len(table) == 4
+
+
+def test_the_command_says_what_is_missing_and_how_to_make_it(monkeypatch, tmp_path) -> None:
+    def nothing(places):
+        return read_embeddings(places.run / "embeddings.npz", n_copies=1)
+
+    monkeypatch.setattr("training.cross_corpus.compare_corpora", nothing)
+    result = CliRunner().invoke(app, ["corpora", "--run", str(tmp_path)])
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "embeddings.npz is missing" in said.replace("\n", "")
+    assert "train --model telepathy" in said
