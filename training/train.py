@@ -482,7 +482,7 @@ def judge_model(
         add(
             answers,
             f"Fold {number} of 5 through the encoder that ships",
-            f"{grouped} {number} of 5; the encoder heard these recordings in distillation",
+            f"{grouped}, one at a time; the encoder heard these recordings in distillation",
             Exposure.RECORDING_HEARD,
         )
     shared, _ = answers_of(material.shared, plan.encoder)

@@ -169,7 +169,7 @@ def judge_whisper(
         add(
             answers,
             f"Unseen speakers, fold {number} of 5",
-            f"{grouped}, grouped fold {number} of 5",
+            f"{grouped}, grouped folds, one at a time",
             Exposure.SPEAKER_UNSEEN,
         )
     add(

@@ -244,8 +244,11 @@ def _draw_scores(version: ModelVersion) -> None:
             columns=["Judged on", "Recordings", "Accuracy", "Mean recall"],
         ).set_index("Judged on"),
     )
+    by_protocol: dict[str, list[str]] = {}
     for score in scores.scores:
-        st.caption(f"**{words.plain(score.title)}**: {words.plain(score.protocol)}.")
+        by_protocol.setdefault(score.protocol, []).append(f"**{words.plain(score.title)}**")
+    for protocol, titles in by_protocol.items():
+        st.caption(f"{', '.join(titles)}: {words.plain(protocol)}.")
     if scores.protocol:
         st.caption(words.plain(scores.protocol))
 

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from core.config import REPOSITORY
 from core.domain import PROCESS, JobState, Role
+from core.inference.model_scores import read_model_scores
 from core.models import retraining
 from tests.bundles import copy_of_tiny
 from tests.challengers import PARENT, challenger
@@ -34,6 +36,14 @@ def test_a_fresh_process_shows_the_model_that_answers(open_page):
     assert app.dataframe[0].value["State"].tolist() == ["answers"]
     assert "**tiny** answers whoever names no model." in said(app)
     assert "models_roll_back" not in {button.key for button in app.button}
+
+
+def test_scores_of_one_protocol_name_it_once(open_page, monkeypatch):
+    shipped = read_model_scores(REPOSITORY / "data" / "models" / "telepathy")
+    monkeypatch.setattr("pages.parts.model_versions.read_model_scores", lambda folder: shipped)
+    shown = [caption.value for caption in open_page("models").caption]
+    (by_fold,) = [text for text in shown if "one at a time" in text]
+    assert all(f"Fold {number} of 5" in by_fold for number in range(1, 6))
 
 
 def test_an_admin_deploys_a_challenger_and_rolls_back(open_page, own, workbench):
