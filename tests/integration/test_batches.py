@@ -93,7 +93,8 @@ def test_every_recording_is_answered_or_refused_in_its_place(workbench, caller):
     assert [row.problem_code for row in rows] == ["", "", "", "unsupported_format", "empty_audio"]
     assert all(row.problem.endswith(".") for row in rows[3:])
     assert all(row.emotion is max(row.probabilities, key=row.probabilities.get) for row in rows[:3])
-    assert [line.sentence.split(":")[0] for line in status.job.log[:2]] == ["Item 4", "Item 5"]
+    # Groups are scored side by side: which of two is noted first is nobody's promise.
+    assert sorted(line.sentence.split(":")[0] for line in status.job.log[:2]) == ["Item 4", "Item 5"]
     assert status.job.doing == "5 of 5 done, 2 with a problem"
     problems = workbench.batches.rows(status.batch.id, reader=caller.reader, has_problem=True)
     assert [row.position for row in problems] == [3, 4]
