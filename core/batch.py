@@ -58,10 +58,12 @@ def main(
         settings = replace(settings, model=model or settings.model, n_passes=n_passes or settings.n_passes)
         rows = score_folder(folder, out, settings=settings, workers=workers or os.cpu_count() or 1, console=console)
     except TelepathyError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     n_problems = sum(bool(row["problem_code"]) for row in rows)
-    console.print(f"{len(rows) - n_problems:,} scored, {n_problems:,} with a problem: {out}", markup=False)
+    console.print(
+        f"{len(rows) - n_problems:,} scored, {n_problems:,} with a problem: {out}", markup=False, soft_wrap=True
+    )
     if n_problems == len(rows):
         raise typer.Exit(1)
 

@@ -62,7 +62,7 @@ def train_command(
         if model in ("all", NAME):
             make_whisper(places)
     except TrainingError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False)
+        Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -116,6 +116,7 @@ def corpora_command(
             f"{error.filename} is missing: make it with `python -m training train --model telepathy --run {run}`.",
             style="red",
             markup=False,
+            soft_wrap=True,
         )
         raise typer.Exit(1) from error
     Console().print(Markdown(table))

@@ -70,7 +70,7 @@ def index(
     except OSError as error:
         _fail(f"The manifest cannot be written to {path} ({error.strerror}). Choose another place with --out.")
     console.print(_summary(rows))
-    console.print(f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.")
+    console.print(f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.", soft_wrap=True)
     _print_hashes(rows, kept, folder)
 
 
@@ -105,8 +105,10 @@ def fetch(
     except TrainingError as error:
         _fail(str(error))
     n_recordings = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in target.rglob("*"))
-    console.print(f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.")
-    console.print(f"Next: python -m training corpora index {out}")
+    console.print(
+        f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.", soft_wrap=True
+    )
+    console.print(f"Next: python -m training corpora index {out}", soft_wrap=True)
 
 
 def _fetch(publisher: Publisher, out: Path, is_accepted: Callable[[Publisher], bool]) -> Path:
@@ -159,7 +161,7 @@ def _earlier_rows(manifest: Path) -> list[ManifestRow]:
         _fail(f"{error} The one there may hold hashes of published files: mend it, or move it out of the folder first.")
     for problem in problems:
         sentence = f"{manifest}, {problem.path}: {problem.reason}; its hash is not kept"
-        console.print(sentence, style="yellow", markup=False, highlight=False)
+        console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return rows
 
 
@@ -171,7 +173,7 @@ def _print_hashes(found: list[ManifestRow], written: list[ManifestRow], folder: 
             f"{len(written) - len(same):,} files have another hash than {folder / MANIFEST} gave: they count as "
             "encoded anew, and the hash given there is kept."
         )
-        console.print(sentence, markup=False, highlight=False)
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     n_unknown = sum(not row.path.lower().endswith(PUBLISHED_SUFFIX) for row in same)
     if n_unknown:
         sentence = (
@@ -180,7 +182,7 @@ def _print_hashes(found: list[ManifestRow], written: list[ManifestRow], folder: 
             "does not know them by it, so `evaluate` will say of them at best that it heard their speakers. Scores on "
             "them are a test only for a model that heard none of these speakers."
         )
-        console.print(sentence, style="yellow", markup=False, highlight=False)
+        console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _summary(rows: list[ManifestRow]) -> Table:
@@ -207,9 +209,11 @@ def _print_licence(publisher: Publisher) -> None:
 
 def _print_problems(problems: list[Problem]) -> None:
     for problem in problems:
-        console.print(f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False)
+        console.print(
+            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False)
+    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)

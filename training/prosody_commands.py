@@ -35,7 +35,7 @@ def references_command(
         write_references(out, open_sample(manifest, audio=audio, folder=run, n_workers=workers))
     except (TrainingError, TelepathyError) as error:
         _fail(str(error))
-    Console().print(f"References written to {out}", markup=False)
+    Console().print(f"References written to {out}", markup=False, soft_wrap=True)
 
 
 def surrogate_command(
@@ -61,5 +61,5 @@ def surrogate_command(
 
 
 def _fail(sentence: str) -> NoReturn:
-    Console(stderr=True).print(sentence, style="red", markup=False)
+    Console(stderr=True).print(sentence, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -97,7 +97,7 @@ def base_sample_command(
     names = [row.path for row in heard[:n_heard]]
     embedded = embed_files(recogniser, names, lambda path: (audio / path).read_bytes(), cache=cache / f"{model}.npz")
     n_kept = make_base_sample(heard, embedded, folder=folder, n_recordings=n_recordings)
-    console.print(f"{n_kept} recordings in {folder / 'base.npz'}", markup=False)
+    console.print(f"{n_kept} recordings in {folder / 'base.npz'}", markup=False, soft_wrap=True)
 
 
 def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Tell) -> Corrections:
@@ -144,7 +144,7 @@ def for_whoever_started_this() -> Tell:
 def print_words(said: Mapping[str, Any]) -> None:
     """For people."""
     words = " ".join(f"{name} {value}" for name, value in said.items() if name != "event")
-    console.print(f"{said['event']}: {words}", markup=False, highlight=False)
+    console.print(f"{said['event']}: {words}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":  # what a workbench starts: half of what `python -m training` would have to load

@@ -59,7 +59,9 @@ def install_command(
     except OSError as error:
         _fail(f"The encoder was not installed: {error.filename or settings.data_dir}: {error.strerror}.")
     console.print(f"Installed in {folder}.", markup=False, highlight=False, soft_wrap=True)
-    console.print("Start with TELEPATHY_MODEL=whisper, or name the model `whisper` in a request.", markup=False)
+    console.print(
+        "Start with TELEPATHY_MODEL=whisper, or name the model `whisper` in a request.", markup=False, soft_wrap=True
+    )
 
 
 def _download(settings: Settings, *, is_accepted: bool) -> Path:
@@ -76,5 +78,5 @@ def _download(settings: Settings, *, is_accepted: bool) -> Path:
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False)
+    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -79,8 +79,8 @@ def test_the_command_says_what_is_missing_and_how_to_make_it(monkeypatch, tmp_pa
         return read_embeddings(places.run / "embeddings.npz", n_copies=1)
 
     monkeypatch.setattr("training.cross_corpus.compare_corpora", nothing)
-    result = CliRunner().invoke(app, ["corpora", "--run", str(tmp_path)])
+    run = tmp_path / ("a_folder_with_a_name_that_no_line_of_a_terminal_holds" * 2)
+    result = CliRunner().invoke(app, ["corpora", "--run", str(run)])
     assert result.exit_code == 1
-    said = " ".join(result.output.split())
-    assert "embeddings.npz is missing" in said.replace("\n", "")
-    assert "train --model telepathy" in said
+    assert f"{run / 'embeddings.npz'} is missing" in result.output
+    assert f"train --model telepathy --run {run}" in result.output
