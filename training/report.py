@@ -568,7 +568,7 @@ def write_model_card(card: Mapping[str, Any]) -> str:
         "## How well it does",
         "",
         *_score_lines(card.get("scores") or [], name=name),
-        *_number_format_lines(card.get("number_formats") or []),
+        *_number_format_lines(card.get("number_formats") or [], is_encoder_frozen=bool(card.get("encoder"))),
         *_caveat_lines(card.get("caveats") or []),
     ]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -854,7 +854,7 @@ _SIZE_COLUMNS = ("number_format", "encoder_mb", "head_mb", "total_mb")
 """Shown first and side by side; older cards have the encoder's size only."""
 
 
-def _number_format_lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
+def _number_format_lines(table: Sequence[Mapping[str, Any]], *, is_encoder_frozen: bool) -> list[str]:
     if not table:
         return []
     held = dict.fromkeys(column for row in table for column in row)
@@ -863,9 +863,10 @@ def _number_format_lines(table: Sequence[Mapping[str, Any]]) -> list[str]:
     titles = [column.replace("_", " ").replace(" mb", " MB").replace("cpu", "CPU") for column in columns]
     lines = ["### Number formats", ""]
     if "accuracy" in held:
+        heard = "is frozen" if is_encoder_frozen else "heard these recordings without labels"
         lines += [
             "Protocol of the accuracy: recordings of the test part of fold 1 of 5, answered by a head fitted inside "
-            "that fold, through the encoder that ships, which heard these recordings without labels.",
+            f"that fold, through the encoder that ships, which {heard}.",
             "",
         ]
     lines += ["| " + " | ".join(titles) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,13 @@ from training.judge import Embeddings
 from training.progress import Progress
 from training.splits import Split
 
-HARD_CORPORA = ("RAVDESS", "CREMA-D", "SAVEE")
-DISTURBED_SHARE_OF_HARD, DISTURBED_SHARE_OF_REST = 0.4, 0.15
+N_DISTURBED_COPIES = 2
 SPED_CORPORA = ("RAVDESS", "SAVEE")
 """Those with few recordings; a voice at another speed is nearly another speaker's."""
 FASTEST = 1.12
 """Speeds lie between one over this and this: pitch and formants move with it."""
+COPIES = {"n_disturbed": N_DISTURBED_COPIES, "sped": SPED_CORPORA, "fastest": FASTEST, "whole files": True}
+"""What embeddings of a run are kept by, beside the graph: other copies are made anew."""
 N_WORKERS = 2
 
 
@@ -51,11 +53,12 @@ def embed_copies(
     *,
     groups: NDArray[np.int64],
     folder: Path,
+    audio: Path,
     seed: int = 0,
 ) -> Embeddings:
-    """Embeddings of the recordings `wanted`: clean, some disturbed, some sped; from `folder` when they are there.
+    """Embeddings of the recordings `wanted`: clean, disturbed, some sped; from `folder` when they are there.
 
-    A recording that was not chosen for a copy has its clean embedding there; the others hold zeros.
+    A recording that was not chosen to be sped has its clean embedding there; those not wanted hold zeros.
 
     Parameters
     ----------
@@ -63,20 +66,17 @@ def embed_copies(
         `encoder.tflite` as it is installed.
     groups
         Of `voice_groups`.
+    audio
+        Folder that the manifest's paths begin in: whole files are disturbed, then cut, so that heads learn from the
+        cuts that noise makes in serving.
     """
     n_recordings = len(recordings.rows)
     corpora = np.array([row.corpus for row in recordings.rows])
-    hard = wanted[np.isin(corpora[wanted], HARD_CORPORA)]
-    rest = wanted[~np.isin(corpora[wanted], HARD_CORPORA)]
-    drawn = np.random.default_rng(seed).choice(
-        n_recordings, size=round(DISTURBED_SHARE_OF_HARD * n_recordings), replace=False
-    )
-    few = np.random.default_rng(seed + 1).choice(rest, size=round(DISTURBED_SHARE_OF_REST * len(rest)), replace=False)
-    disturbed = np.sort(np.concatenate([np.intersect1d(drawn, hard), few]))
 
-    def disturbed_waveform(index: int) -> Waveform:
+    def disturbed_waveform(index: int, copy: int) -> Waveform:
         others = np.flatnonzero(groups == groups[index])
-        return disturb(recordings, index, others=others, rng=np.random.default_rng([seed, 77, index]))
+        rng = np.random.default_rng([seed + copy, 77, index])
+        return disturb(recordings, index, others=others, rng=rng, audio=audio)
 
     def sped_waveform(index: int) -> Waveform:
         factor = float(FASTEST ** np.random.default_rng([seed, 78, index]).uniform(-1, 1))
@@ -89,11 +89,12 @@ def embed_copies(
 
     nothing = np.zeros((n_recordings, LiteEncoder(graph).n_dims), dtype=np.float32)
     clean = copy_of(nothing, "clean", wanted, recordings.waveform)
-    return Embeddings(
-        clean=clean,
-        disturbed=copy_of(clean, "disturbed", disturbed, disturbed_waveform),
-        further=(copy_of(clean, "sped", wanted[np.isin(corpora[wanted], SPED_CORPORA)], sped_waveform),),
-    )
+    sped = copy_of(clean, "sped", wanted[np.isin(corpora[wanted], SPED_CORPORA)], sped_waveform)
+    disturbed = [
+        copy_of(clean, f"disturbed-{copy}", wanted, partial(disturbed_waveform, copy=copy))
+        for copy in range(N_DISTURBED_COPIES)
+    ]
+    return Embeddings(clean=clean, disturbed=disturbed[0], further=(sped, *disturbed[1:]))
 
 
 def _embed(
@@ -122,8 +123,8 @@ def _embed(
             found.append(embedding)
             progress.advance()
     embeddings = np.stack(found)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
         np.savez(file, embeddings=embeddings, indices=indices)
-    partial.replace(path)
+    part.replace(path)
     return embeddings

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import soundfile
 
 from core.domain import Emotion
 from training import whisper_features
@@ -16,6 +17,8 @@ from training.whisper_features import embed_copies, voice_groups
 
 N = 30
 N_FRAMES = 25
+SILENCE_S = 1
+"""Before and behind the speech in the files."""
 
 
 def split(number: int, test: list[str], rest: list[str]) -> Split:
@@ -78,8 +81,14 @@ def embed(recordings, splits, tmp_path, monkeypatch):
     FakeEncoder.n_calls = itertools.count()
     monkeypatch.setattr(whisper_features, "LiteEncoder", FakeEncoder)
     groups = voice_groups(recordings, *splits)
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    silence = np.zeros(SILENCE_S * 16_000)
+    for number, row in enumerate(recordings.rows):
+        whole = np.concatenate([silence, recordings.waveform(number).samples, silence])
+        soundfile.write(audio / row.path, whole, 16_000, format="WAV")
     return lambda wanted=range(N): embed_copies(
-        tmp_path / "encoder.tflite", recordings, np.array(wanted), groups=groups, folder=tmp_path
+        tmp_path / "encoder.tflite", recordings, np.array(wanted), groups=groups, folder=tmp_path, audio=audio
     )
 
 
@@ -96,10 +105,20 @@ def test_copies_differ_from_the_clean_ones_only_where_they_were_drawn(embed, rec
     embeddings = embed()
     is_ravdess = np.array([row.corpus == "RAVDESS" for row in recordings.rows])
     assert embeddings.clean.any(axis=1).all()
-    (sped,) = embeddings.further
+    sped, second = embeddings.further
     assert (sped != embeddings.clean).any(axis=1)[is_ravdess].all()
     assert np.array_equal(sped[~is_ravdess], embeddings.clean[~is_ravdess])
-    assert 0 < (embeddings.disturbed != embeddings.clean).any(axis=1).mean() < 0.5
+    for disturbed in (embeddings.disturbed, second):
+        assert (disturbed != embeddings.clean).any(axis=1).mean() > 0.5
+    assert (embeddings.disturbed != second).any(axis=1).mean() > 0.5
+
+
+def test_whole_files_are_disturbed_so_that_noise_moves_the_cuts(embed) -> None:
+    embeddings = embed()
+    changed = (embeddings.disturbed != embeddings.clean).any(axis=1)
+    n_mel_frames = embeddings.disturbed[changed, 2]
+    assert (n_mel_frames > 2 * N_FRAMES).any()
+    assert (n_mel_frames <= 2 * (N_FRAMES + SILENCE_S * 100)).all()
 
 
 def test_recordings_that_are_not_wanted_are_never_heard(embed) -> None:
