@@ -1,4 +1,4 @@
-"""How much of a model's accuracy noise costs on strangers: speakers that neither its encoder nor its head has heard.
+"""How much of a model's accuracy noise costs on strangers: speakers that neither its encoder nor its head heard from us.
 
 `python -m training evaluate --robustness` measures the model that ships, which has learnt from every recording here, so
 that its answers to undisturbed ones come from memory and the loss looks larger than a stranger's.
@@ -44,10 +44,12 @@ def accuracy_of_strangers(
 ) -> dict[str, float]:
     """Accuracy by disturbance, "clean" first, on recordings drawn alike from the test parts of some folds.
 
+    The voices of babble are drawn from the same recordings, over all of these folds.
+
     Parameters
     ----------
     encoder
-        Has heard none of the speakers in these test parts.
+        Has heard none of the speakers in these test parts from us.
     heads
         Folds, each with the head of its training part.
     audio
@@ -93,8 +95,8 @@ def accuracy_of_strangers(
     return found
 
 
-def in_words(accuracies: dict[str, float], *, n_recordings: int = N_RECORDINGS) -> str:
-    """The sentence of a card.
+def in_words(accuracies: dict[str, float], *, n_recordings: int = N_RECORDINGS, is_encoder_frozen: bool = False) -> str:
+    """The sentence of a card; of a frozen encoder nobody here knows what it heard before.
 
     Examples
     --------
@@ -103,7 +105,8 @@ def in_words(accuracies: dict[str, float], *, n_recordings: int = N_RECORDINGS) 
     """
     clean = accuracies["clean"]
     losses = [f"{name} {100 * (clean - found) + 0.0:.1f}" for name, found in accuracies.items() if name != "clean"]
+    unknown = "the head (the encoder is frozen)" if is_encoder_frozen else "encoder and head"
     return (
-        f"On {n_recordings} {' and '.join(CORPORA)} recordings of speakers unknown to encoder and head, "
+        f"On {n_recordings} {' and '.join(CORPORA)} recordings of speakers unknown to {unknown}, "
         f"{100 * clean:.1f} % right undisturbed, points of accuracy lost: {'; '.join(losses)}."
     )

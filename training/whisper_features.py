@@ -2,7 +2,7 @@
 
 The encoder learns nothing here, so one set of embeddings serves every protocol. They come from the LiteRT graph that
 serving runs, so that a head learns from exactly what it will be given. Babble must not carry a voice from one part of a
-split into another: the voices behind a recording come from its own fold and its own part of the 80/10/10 split.
+split into another: the voices behind a recording come from the same part as it has of every split.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ SPED_CORPORA = ("RAVDESS", "SAVEE")
 """Those with few recordings; a voice at another speed is nearly another speaker's."""
 FASTEST = 1.12
 """Speeds lie between one over this and this: pitch and formants move with it."""
-COPIES = {"n_disturbed": N_DISTURBED_COPIES, "sped": SPED_CORPORA, "fastest": FASTEST, "whole files": True}
-"""What embeddings of a run are kept by, beside the graph: other copies are made anew."""
+COPIES = {"recipe": 2, "n_disturbed": N_DISTURBED_COPIES, "sped": SPED_CORPORA, "fastest": FASTEST}
+"""What embeddings of a run are kept by, beside graph and manifest. The recipe's number goes up whenever this code, or what
+disturbs in `training.distil`, would make other copies."""
 N_WORKERS = 2
 
 
 def voice_groups(recordings: Recordings, folds: Sequence[Split], shared: Split) -> NDArray[np.int64]:
-    """Number of the group each recording belongs to: same fold, same part of the 80/10/10 split."""
-    groups = np.zeros(len(recordings.rows), dtype=np.int64)
-    for number, fold in enumerate(folds):
-        groups[recordings.indices(fold.test)] = 3 * number
-    for number, part in enumerate((shared.training, shared.validation, shared.test)):
-        groups[recordings.indices(part)] += number
+    """Number of the group each recording belongs to: same part of every split, be it training, validation or test."""
+    parts = np.zeros((len(recordings.rows), len(folds) + 1), dtype=np.int64)
+    for column, split in enumerate((*folds, shared)):
+        for number, part in enumerate((split.training, split.validation, split.test), start=1):
+            parts[recordings.indices(part), column] = number
+    groups: NDArray[np.int64] = np.unique(parts, axis=0, return_inverse=True)[1].reshape(-1)
     return groups
 
 

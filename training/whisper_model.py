@@ -39,6 +39,7 @@ from training.judge import (
 )
 from training.provenance import commit_of_this_code
 from training.scores import VOTES, read_votes
+from training.strangers import N_RECORDINGS as N_STRANGERS
 from training.strangers import accuracy_of_strangers, in_words
 from training.train import (
     CAVEATS,
@@ -95,7 +96,8 @@ def make_whisper(places: Places) -> None:
     recordings = material.recordings
     weights = read_weights(places.teacher)
     encoder = published_encoder(weights)
-    folder = places.run / f"{NAME}-{digest_of(encoder.weights_sha256, encoder.recipe, COPIES)}"
+    made_with = digest_of(encoder.weights_sha256, encoder.recipe, COPIES, manifest_sha256(recordings.rows))
+    folder = places.run / f"{NAME}-{made_with}"
     folder.mkdir(parents=True, exist_ok=True)
     graph = folder / ENCODER
     if not graph.exists():
@@ -109,11 +111,11 @@ def make_whisper(places: Places) -> None:
         folder=folder,
         audio=places.audio,
     )
-    network = pooled_encoder(weights).encoder
-    judged = folder / f"scores-{digest_of(asdict(PLAN), manifest_sha256(recordings.rows))}.json"
+    judged = folder / f"scores-{digest_of(asdict(PLAN), N_COMPARED, N_STRANGERS)}.json"
     log = places.run / "heads.jsonl"
     if not judged.exists():
         votes = read_votes(places.manifest.parent / VOTES)
+        network = pooled_encoder(weights).encoder
         found = judge_whisper(embeddings, material, network, votes=votes, log=log, audio=places.audio)
         write_atomically(judged, json.dumps(found, indent=1) + "\n")
     judgement = json.loads(judged.read_text())
@@ -126,7 +128,7 @@ def make_whisper(places: Places) -> None:
         recordings,
         plan=PLAN,
         encoder=encoder,
-        texts=replace(TEXTS, caveats=(*TEXTS.caveats, in_words(judgement["strangers"]))),
+        texts=replace(TEXTS, caveats=(*TEXTS.caveats, in_words(judgement["strangers"], is_encoder_frozen=True))),
         labelled=wanted,
         probe=embeddings.clean[np.random.default_rng(0).choice(wanted, size=N_PROBES, replace=False)],
         scores=judgement["scores"],
@@ -247,7 +249,7 @@ def write_head(
     labelled: NDArray[np.int64],
     probe: NDArray[np.float32],
     scores: Sequence[dict[str, object]],
-    table: Sequence[dict[str, object]] = (),
+    table: Sequence[dict[str, object]],
 ) -> None:
     """Write `head.tflite`, `card.json` and `heard.csv` into `folder`; the encoder is installed elsewhere.
 
@@ -263,6 +265,9 @@ def write_head(
     ValueError
         Head or encoder put another emotion on top too often.
     """
+    whole = next(float(str(row["agreement_with_keras"])) for row in table if row["number_format"] == ENCODER_FORMAT)
+    if whole < MIN_AGREEMENT[ENCODER_FORMAT]:
+        raise ValueError(f"{ENCODER_FORMAT} agrees with Keras on {whole:.1%} only")
     folder.mkdir(parents=True, exist_ok=True)
     scaling = ScalingHead(fitted.head, fitted.mean, fitted.scale, fitted.axes)
     n_dims, width = len(fitted.mean), fitted.head.hidden.units
@@ -275,10 +280,6 @@ def write_head(
     agreement = top_agreement(given.argmax(axis=1), expected.argmax(axis=1))
     if agreement < MIN_AGREEMENT[NumberFormat.FLOAT16]:
         raise ValueError(f"the exported head agrees with Keras on {agreement:.1%} only")
-    whole = [float(str(row["agreement_with_keras"])) for row in table if row["number_format"] == ENCODER_FORMAT]
-    agreement = min(agreement, *whole, 1.0)
-    if agreement < MIN_AGREEMENT[ENCODER_FORMAT]:
-        raise ValueError(f"{ENCODER_FORMAT} agrees with Keras on {agreement:.1%} only")
     data = write_training_record(folder, labelled=[recordings.rows[index] for index in labelled])
     digest = weights_digest(folder, published=encoder)
     card = {
@@ -291,7 +292,7 @@ def write_head(
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit_of_this_code(),
         "number_format": str(ENCODER_FORMAT),
-        "agreement_with_keras": agreement,
+        "agreement_with_keras": whole,
         "encoder": asdict(encoder),
         "data": data,
         "protocol": texts.protocol,
