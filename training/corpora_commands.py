@@ -70,7 +70,9 @@ def index(
     except OSError as error:
         _fail(f"The manifest cannot be written to {path} ({error.strerror}). Choose another place with --out.")
     console.print(_summary(rows))
-    console.print(f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.", soft_wrap=True)
+    console.print(
+        f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.", markup=False, soft_wrap=True
+    )
     _print_hashes(rows, kept, folder)
 
 
@@ -106,9 +108,11 @@ def fetch(
         _fail(str(error))
     n_recordings = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in target.rglob("*"))
     console.print(
-        f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.", soft_wrap=True
+        f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.",
+        markup=False,
+        soft_wrap=True,
     )
-    console.print(f"Next: python -m training corpora index {out}", soft_wrap=True)
+    console.print(f"Next: python -m training corpora index {out}", markup=False, soft_wrap=True)
 
 
 def _fetch(publisher: Publisher, out: Path, is_accepted: Callable[[Publisher], bool]) -> Path:
@@ -201,10 +205,10 @@ def _summary(rows: list[ManifestRow]) -> Table:
 
 
 def _print_licence(publisher: Publisher) -> None:
-    console.print(f"[bold]{publisher.corpus}[/bold], licence: [bold]{publisher.licence}[/bold]")
-    console.print(publisher.terms)
-    console.print(f"Published at {publisher.page}")
-    console.print(f"Please cite: {publisher.citation}")
+    console.print(f"[bold]{publisher.corpus}[/bold], licence: [bold]{publisher.licence}[/bold]", soft_wrap=True)
+    console.print(publisher.terms, soft_wrap=True)
+    console.print(f"Published at {publisher.page}", soft_wrap=True)
+    console.print(f"Please cite: {publisher.citation}", soft_wrap=True)
 
 
 def _print_problems(problems: list[Problem]) -> None:

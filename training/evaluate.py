@@ -367,19 +367,21 @@ def evaluate_command(
         )
     evaluation = dataclasses.replace(evaluation, problems=(*unread, *evaluation.problems))
     for problem in evaluation.problems:
-        console.print(f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False)
+        console.print(
+            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
     print_scores(evaluation, console)
     if not scored:
         _fail("No recording could be scored.")
     if out_json is not None:
         out_json.write_text(evaluation_to_json(evaluation), encoding="utf-8")
-        console.print(f"Figures written to {out_json}")
+        console.print(f"Figures written to {out_json}", markup=False, soft_wrap=True)
     if out_html is not None:
         write_report(evaluation, out_html)
-        console.print(f"Report written to {out_html}")
+        console.print(f"Report written to {out_html}", markup=False, soft_wrap=True)
     if out_predictions is not None:
         write_predictions(out_predictions, scored)
-        console.print(f"Answers written to {out_predictions}")
+        console.print(f"Answers written to {out_predictions}", markup=False, soft_wrap=True)
 
 
 def models_command() -> None:
@@ -390,7 +392,7 @@ def models_command() -> None:
         try:
             card = read_card(card_file.parent, installed_dir=settings.installed_models_dir)
         except TelepathyError as problem:
-            console.print(str(problem), style="yellow", markup=False, highlight=False)
+            console.print(str(problem), style="yellow", markup=False, highlight=False, soft_wrap=True)
             continue
         table.add_row(
             card.version,
@@ -429,7 +431,7 @@ def card_command(
         page = publish_model_card(find_model(settings_of_this_machine().models_dir, model), docs)
     except TelepathyError as error:
         _fail(str(error))
-    console.print(f"Model card written to {page}")
+    console.print(f"Model card written to {page}", markup=False, soft_wrap=True)
 
 
 def _require_writable(path: Path | None) -> None:
@@ -452,5 +454,5 @@ def _part(rows: Sequence[ManifestRow], path: Path, part: str) -> tuple[list[Mani
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False)
+    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)

@@ -318,10 +318,12 @@ def splits_command(
             *speaker_independent_splits(rows, seed=seed, n_folds=n_folds, content_hashes=hashes),
         ]
     except TrainingError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from error
     for problem in problems:
-        console.print(f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False)
+        console.print(
+            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
     speaker_of = {row.path: row.speaker for row in rows}
     table = Table("split", "training", "validation", "test", title="recordings (speakers)")
     for split in splits:
@@ -329,7 +331,9 @@ def splits_command(
         parts = [f"{len(part):,} ({len({speaker_of[path] for path in part})})" for part in _parts(split)]
         table.add_row(split.name, *parts)
     console.print(table)
-    console.print(f"{len(splits)} splits of {len(rows):,} recordings, seed {seed}, written to {out}")
+    console.print(
+        f"{len(splits)} splits of {len(rows):,} recordings, seed {seed}, written to {out}", markup=False, soft_wrap=True
+    )
 
 
 def _parts(split: Split) -> tuple[tuple[str, ...], ...]:

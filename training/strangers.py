@@ -1,4 +1,4 @@
-"""How much of a model's accuracy noise costs on strangers: speakers that neither its encoder nor its head heard from us.
+"""How much of a model's accuracy noise costs on strangers: speakers that encoder and head have never heard from us.
 
 `python -m training evaluate --robustness` measures the model that ships, which has learnt from every recording here, so
 that its answers to undisturbed ones come from memory and the loss looks larger than a stranger's.

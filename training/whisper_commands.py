@@ -43,8 +43,8 @@ def install_command(
         settings = settings_of_this_machine()
         model = find_model(settings.models_dir, MODEL)
         given = source or (Path(settings.whisper_encoder) if settings.whisper_encoder else None)
-        console.print(f"[bold]{NAME}[/bold], licence: [bold]{LICENCE}[/bold], published at {PAGE}")
-        console.print(f"Please cite: {CITATION}")
+        console.print(f"[bold]{NAME}[/bold], licence: [bold]{LICENCE}[/bold], published at {PAGE}", soft_wrap=True)
+        console.print(f"Please cite: {CITATION}", soft_wrap=True)
         weights = given or _download(settings, is_accepted=accept_licence)
         from training.whisper_install import install
 

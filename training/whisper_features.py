@@ -32,8 +32,8 @@ SPED_CORPORA = ("RAVDESS", "SAVEE")
 FASTEST = 1.12
 """Speeds lie between one over this and this: pitch and formants move with it."""
 COPIES = {"recipe": 2, "n_disturbed": N_DISTURBED_COPIES, "sped": SPED_CORPORA, "fastest": FASTEST}
-"""What embeddings of a run are kept by, beside graph and manifest. The recipe's number goes up whenever this code, or what
-disturbs in `training.distil`, would make other copies."""
+"""What embeddings of a run are kept by, beside graph and manifest. The recipe's number goes up whenever this code, or
+what disturbs in `training.distil`, would make other copies."""
 N_WORKERS = 2
 
 

@@ -150,6 +150,8 @@ def test_accuracy_by_number_format_states_its_protocol() -> None:
         "that ships, which heard these recordings without labels."
     ) in section
     assert "| number format | encoder MB | accuracy | n recordings |" in section
+    frozen = write_model_card({**CARD, "number_formats": table, "encoder": {"name": "somebody's"}})
+    assert "through the encoder that ships, which is frozen." in frozen
 
 
 def test_sizes_of_head_and_total_stand_beside_that_of_the_encoder() -> None:
