@@ -15,7 +15,7 @@ from core.errors import EncoderMissingError
 from core.features.log_mel import log_mel
 from core.features.waveform import TARGET_SAMPLE_RATE_HZ, Waveform
 from core.inference.recogniser import Recogniser
-from core.inference.registry import ENCODER, read_card
+from core.inference.registry import ENCODER, read_card, read_published_encoder
 from core.workbench import open_workbench
 from tests.sounds import voice
 from tests.whisper_files import random_weights, write_pt
@@ -26,8 +26,16 @@ from training.corpora import ManifestRow
 from training.errors import CheckpointError, ChecksumMismatchError, InstallationError
 from training.heads import HeadPlan, ScalingHead, train_head
 from training.judge import FittedHead
+from training.rounding import LARGEST, rounded
 from training.whisper_checkpoint import read_weights
-from training.whisper_install import install, pooled_encoder, published_encoder, write_encoder
+from training.whisper_install import (
+    MAX_BLOCKS,
+    RECIPE,
+    install,
+    pooled_encoder,
+    published_encoder,
+    write_encoder,
+)
 from training.whisper_model import write_head
 
 PLAN = HeadPlan(width=16, n_members=2, n_epochs=1, batch_size=32)
@@ -59,9 +67,8 @@ def fitted():
     )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, npz, fitted):
-    """Folder of the model `whisper` as it is committed."""
+def written(folder, npz, fitted, *, agreement: float):
+    """The model `whisper` in `folder`; its encoder agrees with Keras so far."""
     row = ManifestRow(
         path="a.opus",
         corpus="RAVDESS",
@@ -75,7 +82,6 @@ def model(tmp_path_factory, npz, fitted):
         sha256_original="ab" * 32,
         licence="CC BY-NC-SA 4.0",
     )
-    folder = tmp_path_factory.mktemp("models") / "whisper"
     write_head(
         folder,
         fitted,
@@ -86,8 +92,18 @@ def model(tmp_path_factory, npz, fitted):
         labelled=np.array([0]),
         probe=np.random.default_rng(1).normal(0, 1, (50, N_DIMS)).astype(np.float32),
         scores=[],
+        table=[
+            {"number_format": "float16", "agreement_with_keras": 1.0},
+            {"number_format": "int8", "agreement_with_keras": agreement},
+        ],
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, npz, fitted):
+    """Folder of the model `whisper` as it is committed."""
+    return written(tmp_path_factory.mktemp("models") / "whisper", npz, fitted, agreement=0.985)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +117,36 @@ def installed_dir(tmp_path_factory, model, npz):
 def test_no_weights_of_the_encoder_stand_beside_the_head(model):
     assert {path.name for path in model.iterdir()} == {"card.json", "head.tflite", "heard.csv"}
     assert not read_card(model).is_installed
+
+
+def test_card_names_the_number_format_of_the_encoder_and_how_far_it_agrees(model):
+    card = json.loads((model / "card.json").read_text())
+    assert (card["number_format"], card["agreement_with_keras"]) == ("int8", 0.985)
+    assert [row["number_format"] for row in card["number_formats"]] == ["float16", "int8"]
+
+
+def test_encoder_that_int8_spoils_leaves_no_model(tmp_path, npz, fitted):
+    with pytest.raises(ValueError, match=r"int8 agrees with Keras on 97.0% only"):
+        written(tmp_path / "whisper", npz, fitted, agreement=0.97)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_committed_head_is_for_the_encoder_that_this_code_makes():
+    published = read_published_encoder(Settings().models_dir / "whisper")
+    assert published is not None
+    assert published.recipe == RECIPE.format(n_blocks=MAX_BLOCKS)
+
+
+def test_weights_of_the_encoder_are_those_that_int8_keeps(npz, tmp_path):
+    encoder = pooled_encoder(read_weights(npz)).encoder
+    kernels = [variable.numpy() for variable in encoder.variables if variable.name == "kernel"]
+    assert len(kernels) == 2 + 2 * 6
+    for kernel in kernels:
+        assert np.array_equal(kernel, rounded(kernel))
+        assert len(np.unique(kernel[..., 0])) <= 2 * LARGEST + 1
+    write_encoder(read_weights(npz), tmp_path / ENCODER)
+    n_weights = sum(variable.numpy().size for variable in encoder.variables)
+    assert (tmp_path / ENCODER).stat().st_size < 1.9 * n_weights
 
 
 def test_head_scales_what_the_encoder_gives(fitted):
