@@ -25,6 +25,7 @@ from core.inference.bulk import GROUP, Heard, hear_many
 from core.inference.recogniser import Recogniser, require_passes
 from core.inference.registry import find_model
 from core.reports.predictions_csv import BYTE_ORDER_MARK, own_probabilities, without_formula
+from core.terminal import say
 
 COLUMNS = (
     *("file", "emotion", "confidence", "abstained"),
@@ -58,12 +59,10 @@ def main(
         settings = replace(settings, model=model or settings.model, n_passes=n_passes or settings.n_passes)
         rows = score_folder(folder, out, settings=settings, workers=workers or os.cpu_count() or 1, console=console)
     except TelepathyError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        say(console, str(error), style="red")
         raise typer.Exit(1) from error
     n_problems = sum(bool(row["problem_code"]) for row in rows)
-    console.print(
-        f"{len(rows) - n_problems:,} scored, {n_problems:,} with a problem: {out}", markup=False, soft_wrap=True
-    )
+    say(console, f"{len(rows) - n_problems:,} scored, {n_problems:,} with a problem: {out}")
     if n_problems == len(rows):
         raise typer.Exit(1)
 

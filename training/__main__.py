@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from core.terminal import say
 from training import (
     compare_commands,
     corpora_commands,
@@ -62,7 +63,7 @@ def train_command(
         if model in ("all", NAME):
             make_whisper(places)
     except TrainingError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
+        say(Console(stderr=True), str(error), style="red")
         raise typer.Exit(1) from error
 
 

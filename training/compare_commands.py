@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
+from core.terminal import say
+
 app = typer.Typer(
     help="Train networks, augmentations or uses of the teacher side by side, and tabulate them.", no_args_is_help=True
 )
@@ -112,12 +114,8 @@ def corpora_command(
     try:
         table = compare_corpora(Places(manifest=manifest, audio=audio, teacher=Path(), run=run))
     except FileNotFoundError as error:
-        Console(stderr=True).print(
-            f"{error.filename} is missing: make it with `python -m training train --model telepathy --run {run}`.",
-            style="red",
-            markup=False,
-            soft_wrap=True,
-        )
+        how = f"python -m training train --model telepathy --run {run}"
+        say(Console(stderr=True), f"{error.filename} is missing: make it with `{how}`.", style="red")
         raise typer.Exit(1) from error
     Console().print(Markdown(table))
 

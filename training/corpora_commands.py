@@ -15,6 +15,7 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from core.config import REPOSITORY
+from core.terminal import say
 from training.corpora import (
     AUDIO_SUFFIXES,
     ManifestRow,
@@ -70,9 +71,7 @@ def index(
     except OSError as error:
         _fail(f"The manifest cannot be written to {path} ({error.strerror}). Choose another place with --out.")
     console.print(_summary(rows))
-    console.print(
-        f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.", markup=False, soft_wrap=True
-    )
+    say(console, f"{len(rows):,} recordings written to {path}, {len(problems):,} files left out.")
     _print_hashes(rows, kept, folder)
 
 
@@ -107,12 +106,8 @@ def fetch(
     except TrainingError as error:
         _fail(str(error))
     n_recordings = sum(path.suffix.lower() in AUDIO_SUFFIXES for path in target.rglob("*"))
-    console.print(
-        f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.",
-        markup=False,
-        soft_wrap=True,
-    )
-    console.print(f"Next: python -m training corpora index {out}", markup=False, soft_wrap=True)
+    say(console, f"{n_recordings:,} recordings stand in {target}; {publisher.n_recordings:,} are published.")
+    say(console, f"Next: python -m training corpora index {out}")
 
 
 def _fetch(publisher: Publisher, out: Path, is_accepted: Callable[[Publisher], bool]) -> Path:
@@ -165,7 +160,7 @@ def _earlier_rows(manifest: Path) -> list[ManifestRow]:
         _fail(f"{error} The one there may hold hashes of published files: mend it, or move it out of the folder first.")
     for problem in problems:
         sentence = f"{manifest}, {problem.path}: {problem.reason}; its hash is not kept"
-        console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(console, sentence, style="yellow")
     return rows
 
 
@@ -177,7 +172,7 @@ def _print_hashes(found: list[ManifestRow], written: list[ManifestRow], folder: 
             f"{len(written) - len(same):,} files have another hash than {folder / MANIFEST} gave: they count as "
             "encoded anew, and the hash given there is kept."
         )
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(console, sentence)
     n_unknown = sum(not row.path.lower().endswith(PUBLISHED_SUFFIX) for row in same)
     if n_unknown:
         sentence = (
@@ -186,7 +181,7 @@ def _print_hashes(found: list[ManifestRow], written: list[ManifestRow], folder: 
             "does not know them by it, so `evaluate` will say of them at best that it heard their speakers. Scores on "
             "them are a test only for a model that heard none of these speakers."
         )
-        console.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(console, sentence, style="yellow")
 
 
 def _summary(rows: list[ManifestRow]) -> Table:
@@ -213,11 +208,9 @@ def _print_licence(publisher: Publisher) -> None:
 
 def _print_problems(problems: list[Problem]) -> None:
     for problem in problems:
-        console.print(
-            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        say(console, f"left out: {problem.path}: {problem.reason}", style="yellow")
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(console, sentence, style="red")
     raise typer.Exit(1)

@@ -30,6 +30,7 @@ from core.features.speech import speech_span
 from core.features.waveform import DecodeLimits, Waveform
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model, read_card
+from core.terminal import say
 from training.corpora import ManifestRow, Problem, manifest_sha256, read_manifest
 from training.disturbances import CLEAN, DISTURBANCES, Disturbance
 from training.errors import TrainingError
@@ -367,21 +368,19 @@ def evaluate_command(
         )
     evaluation = dataclasses.replace(evaluation, problems=(*unread, *evaluation.problems))
     for problem in evaluation.problems:
-        console.print(
-            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        say(console, f"left out: {problem.path}: {problem.reason}", style="yellow")
     print_scores(evaluation, console)
     if not scored:
         _fail("No recording could be scored.")
     if out_json is not None:
         out_json.write_text(evaluation_to_json(evaluation), encoding="utf-8")
-        console.print(f"Figures written to {out_json}", markup=False, soft_wrap=True)
+        say(console, f"Figures written to {out_json}")
     if out_html is not None:
         write_report(evaluation, out_html)
-        console.print(f"Report written to {out_html}", markup=False, soft_wrap=True)
+        say(console, f"Report written to {out_html}")
     if out_predictions is not None:
         write_predictions(out_predictions, scored)
-        console.print(f"Answers written to {out_predictions}", markup=False, soft_wrap=True)
+        say(console, f"Answers written to {out_predictions}")
 
 
 def models_command() -> None:
@@ -392,7 +391,7 @@ def models_command() -> None:
         try:
             card = read_card(card_file.parent, installed_dir=settings.installed_models_dir)
         except TelepathyError as problem:
-            console.print(str(problem), style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(console, str(problem), style="yellow")
             continue
         table.add_row(
             card.version,
@@ -418,7 +417,7 @@ def cross_corpus_command(
     for path, evaluation in zip(evaluations, read, strict=True):
         if not isinstance(evaluation, dict) or evaluation.get("schema") != SCHEMA:
             _fail(f"{path} is no evaluation of the kind {SCHEMA}; make it again with `evaluate --json`.")
-    console.print(cross_corpus_matrix(read), markup=False, highlight=False, soft_wrap=True)
+    say(console, cross_corpus_matrix(read))
     console.print("UAR in percent among each corpus's own labels; * heard in training, ? not stated.", markup=False)
 
 
@@ -431,7 +430,7 @@ def card_command(
         page = publish_model_card(find_model(settings_of_this_machine().models_dir, model), docs)
     except TelepathyError as error:
         _fail(str(error))
-    console.print(f"Model card written to {page}", markup=False, soft_wrap=True)
+    say(console, f"Model card written to {page}")
 
 
 def _require_writable(path: Path | None) -> None:
@@ -454,5 +453,5 @@ def _part(rows: Sequence[ManifestRow], path: Path, part: str) -> tuple[list[Mani
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(console, sentence, style="red")
     raise typer.Exit(1)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from core.config import settings_of_this_machine
 from core.errors import TelepathyError
+from core.terminal import say
 from training.errors import TrainingError
 
 SHARED_CORPORA = Path("..") / "shared" / "corpora"
@@ -35,7 +36,7 @@ def references_command(
         write_references(out, open_sample(manifest, audio=audio, folder=run, n_workers=workers))
     except (TrainingError, TelepathyError) as error:
         _fail(str(error))
-    Console().print(f"References written to {out}", markup=False, soft_wrap=True)
+    say(Console(), f"References written to {out}")
 
 
 def surrogate_command(
@@ -61,5 +62,5 @@ def surrogate_command(
 
 
 def _fail(sentence: str) -> NoReturn:
-    Console(stderr=True).print(sentence, style="red", markup=False, soft_wrap=True)
+    say(Console(stderr=True), sentence, style="red")
     raise typer.Exit(1)

@@ -17,6 +17,7 @@ from core.config import REPOSITORY, settings_of_this_machine
 from core.errors import TelepathyError
 from core.inference.recogniser import Recogniser
 from core.inference.registry import find_model
+from core.terminal import say
 from training.corpora import read_manifest
 from training.corrections import Corrections, embed_corrections, load_corrections, read_corrections
 from training.errors import TrainingError
@@ -97,7 +98,7 @@ def base_sample_command(
     names = [row.path for row in heard[:n_heard]]
     embedded = embed_files(recogniser, names, lambda path: (audio / path).read_bytes(), cache=cache / f"{model}.npz")
     n_kept = make_base_sample(heard, embedded, folder=folder, n_recordings=n_recordings)
-    console.print(f"{n_kept} recordings in {folder / 'base.npz'}", markup=False, soft_wrap=True)
+    say(console, f"{n_kept} recordings in {folder / 'base.npz'}")
 
 
 def _corrections(file: Path, audio: Path, parent: Path, cache: Path, tell: Tell) -> Corrections:
@@ -144,7 +145,7 @@ def for_whoever_started_this() -> Tell:
 def print_words(said: Mapping[str, Any]) -> None:
     """For people."""
     words = " ".join(f"{name} {value}" for name, value in said.items() if name != "event")
-    console.print(f"{said['event']}: {words}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{said['event']}: {words}")
 
 
 if __name__ == "__main__":  # what a workbench starts: half of what `python -m training` would have to load

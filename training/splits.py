@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.config import REPOSITORY
+from core.terminal import say
 from training import corpora
 from training.corpora import ManifestRow, manifest_sha256, read_manifest
 from training.errors import SplitError, TrainingError
@@ -318,12 +319,10 @@ def splits_command(
             *speaker_independent_splits(rows, seed=seed, n_folds=n_folds, content_hashes=hashes),
         ]
     except TrainingError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        say(console, str(error), style="red")
         raise typer.Exit(1) from error
     for problem in problems:
-        console.print(
-            f"left out: {problem.path}: {problem.reason}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        say(console, f"left out: {problem.path}: {problem.reason}", style="yellow")
     speaker_of = {row.path: row.speaker for row in rows}
     table = Table("split", "training", "validation", "test", title="recordings (speakers)")
     for split in splits:
@@ -331,9 +330,7 @@ def splits_command(
         parts = [f"{len(part):,} ({len({speaker_of[path] for path in part})})" for part in _parts(split)]
         table.add_row(split.name, *parts)
     console.print(table)
-    console.print(
-        f"{len(splits)} splits of {len(rows):,} recordings, seed {seed}, written to {out}", markup=False, soft_wrap=True
-    )
+    say(console, f"{len(splits)} splits of {len(rows):,} recordings, seed {seed}, written to {out}")
 
 
 def _parts(split: Split) -> tuple[tuple[str, ...], ...]:

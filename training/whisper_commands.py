@@ -13,6 +13,7 @@ from rich.prompt import Confirm
 from core.config import Settings, settings_of_this_machine
 from core.errors import TelepathyError
 from core.inference.registry import find_model
+from core.terminal import say
 from training.errors import LicenceDeclinedError, TrainingError
 from training.whisper_checkpoint import CITATION, LICENCE, NAME, PAGE, PUBLISHED, fetch_checkpoint
 
@@ -52,16 +53,14 @@ def install_command(
             weights,
             model=model,
             installed_dir=settings.installed_models_dir,
-            doing=lambda what: console.print(f"{what} ...", markup=False, highlight=False),
+            doing=lambda what: say(console, f"{what} ..."),
         )
     except (TelepathyError, TrainingError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"The encoder was not installed: {error.filename or settings.data_dir}: {error.strerror}.")
-    console.print(f"Installed in {folder}.", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        "Start with TELEPATHY_MODEL=whisper, or name the model `whisper` in a request.", markup=False, soft_wrap=True
-    )
+    say(console, f"Installed in {folder}.")
+    say(console, "Start with TELEPATHY_MODEL=whisper, or name the model `whisper` in a request.")
 
 
 def _download(settings: Settings, *, is_accepted: bool) -> Path:
@@ -78,5 +77,5 @@ def _download(settings: Settings, *, is_accepted: bool) -> Path:
 
 
 def _fail(sentence: str) -> NoReturn:
-    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(console, sentence, style="red")
     raise typer.Exit(1)
